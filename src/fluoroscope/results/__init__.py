@@ -1,0 +1,32 @@
+"""What was found: a dozen kinds of result, NumPy only, that know no method."""
+
+from fluoroscope.results.attribution import Attribution
+from fluoroscope.results.feature_maps import FeatureMaps
+from fluoroscope.results.history import History, Series
+from fluoroscope.results.layer_summary import LayerRow, LayerSummary
+from fluoroscope.results.record import Array, Record, joined
+from fluoroscope.results.result import Result, Samples
+from fluoroscope.results.scorecard import Scorecard
+from fluoroscope.results.store import atomic_write, open_result, save
+from fluoroscope.results.tensor_summary import STATISTICS, TensorRecord, TensorSummary
+
+__all__ = [
+    "STATISTICS",
+    "Array",
+    "Attribution",
+    "FeatureMaps",
+    "History",
+    "LayerRow",
+    "LayerSummary",
+    "Record",
+    "Result",
+    "Samples",
+    "Scorecard",
+    "Series",
+    "TensorRecord",
+    "TensorSummary",
+    "atomic_write",
+    "joined",
+    "open_result",
+    "save",
+]

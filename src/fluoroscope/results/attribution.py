@@ -1,0 +1,100 @@
+"""Attribution: how much each part of an input speaks for a target."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from fluoroscope import axes as ax
+from fluoroscope.errors import NotApplicable
+from fluoroscope.results.record import Array, array, record, value
+from fluoroscope.results.result import Result, Samples
+
+__all__ = ["Attribution"]
+
+
+@record
+class Attribution(Result):
+    """Contribution of input positions to a target's score, raw and unscaled.
+
+    Shapes: ``values`` is (N, [K,] ...) by ``axes``: (N, H, W) for maps of images, (N, C, H, W) per channel, (N, L) for
+    tokens, (N, D) for table columns, (N, T) for series; K is there when several targets were asked for. The map keeps
+    the method's own resolution; ``size`` is that of the input, and :meth:`resized` gives any other.
+    ``centers`` has, for each spatial axis, the middle of the first cell and the distance of cells in input pixels; None
+    means that the cells tile the input evenly. ``signed`` says whether negative values speak against the target.
+    """
+
+    kind: ClassVar[str] = "attribution"
+    data: Array = value(join="concat")
+    axes: tuple[str, ...] = value()
+    scores: Array = array((ax.N,), (ax.N, ax.K))
+    targets: Array = array((ax.N,), (ax.N, ax.K))
+    labels: tuple[tuple[str, ...], ...] = value(join="concat", default=())
+    size: tuple[int, ...] = value(default=())
+    centers: tuple[tuple[float, float], ...] | None = value(default=None)
+    signed: bool = value(default=False)
+    unit: str = value(default="")
+    samples: Samples = value(default_factory=Samples)
+
+    @property
+    def values(self) -> Array:
+        """Raw attribution, shape by ``axes``."""
+        return self.data
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether there is a target axis K."""
+        return ax.K in self.axes
+
+    @property
+    def spatial_axes(self) -> tuple[str, ...]:
+        """The axes that are positions: (H, W) for images, (T,) for series, (Z, H, W) for volumes."""
+        return tuple(a for a in self.axes if a in ax.SPACE)
+
+    def label(self, n: int, k: int = 0) -> str:
+        """What example ``n`` was explained for: the class name or a description of the target."""
+        return self.labels[n][k] if n < len(self.labels) and k < len(self.labels[n]) else ""
+
+    def map(self, n: int, k: int = 0) -> Array:
+        """The map of one example and target over positions only; channels, where there are any, are summed."""
+        chosen = self.data[n, k] if self.has_targets else self.data[n]
+        rest = [a for a in self.axes if a not in (ax.N, ax.K)]
+        extra = tuple(i for i, a in enumerate(rest) if a == ax.C)
+        return np.asarray(chosen.sum(axis=extra) if extra else chosen)
+
+    def resized(self, height: int, width: int) -> Array:
+        """Bilinear interpolation to (..., height, width), cell centres where the method put them (half-pixel convention).
+
+        A cell that is not finite makes the points between it and its neighbours NaN, and no others.
+
+        Raises:
+            NotApplicable: the attribution is not over (H, W).
+        """
+        if self.axes[-2:] != (ax.H, ax.W):
+            raise NotApplicable(
+                "only a map over height and width can be resized", got=f"axes {self.axes}", expected="(..., H, W)"
+            )
+        rows = self._weights(self.data.shape[-2], height, -2)
+        columns = self._weights(self.data.shape[-1], width, -1)
+        return np.asarray(
+            np.einsum("yh,...hw,xw->...yx", rows, self.data, columns, optimize=True), dtype=self.data.dtype
+        )
+
+    def _weights(self, cells: int, length: int, axis: int) -> Array:
+        size = self.size[axis] if self.size else cells
+        first, step = self.centers[axis] if self.centers else (size / cells / 2, size / cells)
+        position = ((np.arange(length) + 0.5) * size / length - first) / step
+        return linear_weights(np.clip(position, 0, cells - 1), cells)
+
+
+def linear_weights(position: Array, cells: int) -> Array:
+    """Rows of weights (len(position), cells) that interpolate linearly between neighbouring cells."""
+    lower = np.minimum(np.floor(position).astype(int), max(cells - 2, 0))
+    upper = np.minimum(lower + 1, cells - 1)
+    share = position - lower
+    weights = np.zeros((len(position), cells))
+    rows = np.arange(len(position))
+    np.add.at(weights, (rows, lower), 1 - share)
+    np.add.at(weights, (rows, upper), share)
+    return weights

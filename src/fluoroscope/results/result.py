@@ -1,0 +1,85 @@
+"""What every result can do: hold raw values and provenance, be drawn, saved, and put on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from fluoroscope.results.record import Array, Record, record, value
+from fluoroscope.results.store import save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Result", "Samples", "html_page"]
+
+
+@record
+class Samples(Record):
+    """The examples a result is about, as a person knows them.
+
+    ``images`` are ``uint8`` pictures (N, H, W, RGB) *as the network saw them* (cropped, resized), or None where the
+    input is not an image; ``names`` are file names or other labels, one for each example, always hostile text;
+    ``features`` names the columns or tokens of each example where the input is a table, a text or a series.
+    """
+
+    kind: ClassVar[str] = "samples"
+    names: tuple[str, ...] = value(join="concat", default=())
+    images: Array | None = value(join="concat", default=None)
+    features: tuple[tuple[str, ...], ...] = value(join="concat", default=())
+
+
+@record
+class Result(Record):
+    """Base of all results: frozen, NumPy only, raw values in stated units.
+
+    ``title`` and ``caption`` are for people; ``meta`` is the provenance: method, options, layer, target, model,
+    fingerprint, seed, versions, seconds, and the forwards and backwards that were spent.
+    """
+
+    title: str = value(default="")
+    caption: str = value(default="")
+    meta: dict[str, Any] = value(default_factory=dict)
+
+    @property
+    def values(self) -> Array:
+        """The raw numbers as one NumPy array; which axes it has, each kind of result says."""
+        raise NotImplementedError
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What had to be assumed, in plain words."""
+        return tuple(self.meta.get("notes", ()))
+
+    def with_meta(self, **entries: Any) -> Self:
+        """A copy with entries added to the provenance."""
+        return self.replace(meta={**self.meta, **entries})
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a ``.fluo`` file (arrays and JSON, safe to open anywhere); returns the path. Raises ResultFileError."""
+        return save(self, path)
+
+    def plot(self, ax: Axes | None = None, **options: Any) -> Any:
+        """Draw with matplotlib: on ``ax`` where one is given (and return it), else on a new figure (and return that)."""
+        from fluoroscope.render.figures import draw  # the one upward door
+
+        return draw(self, ax, **options)
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """A self-contained interactive page with this result; also written to ``path`` where one is given."""
+        return html_page([self], self.title or self.kind, path)
+
+    def show(self) -> None:
+        """Draw and show in a window or notebook."""
+        self.plot().show()
+
+
+def html_page(results: Sequence[Result], title: str, path: str | Path | None = None) -> str:
+    """A self-contained interactive page with ``results``; also written to ``path`` where one is given."""
+    from fluoroscope.render.page import page, write_page
+
+    html = page(results, title=title)
+    if path is not None:
+        write_page(html, path)
+    return html
