@@ -1,0 +1,1 @@
+"""Activations: what layers put out."""

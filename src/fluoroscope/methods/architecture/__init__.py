@@ -1,0 +1,1 @@
+"""Architecture: how the network is built."""

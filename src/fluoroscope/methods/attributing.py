@@ -1,0 +1,80 @@
+"""Attribution results from tensors: axes, size, samples and notes, the same for every family of attribution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from fluoroscope import axes as ax
+from fluoroscope.methods.base import Batch, Method
+from fluoroscope.model.inputs import samples_of
+from fluoroscope.model.study import Study
+from fluoroscope.model.targets import Picked
+from fluoroscope.results import Attribution
+
+__all__ = ["attribution", "input_axes", "note_empty_maps", "per_target", "to_numpy"]
+
+
+def to_numpy(tensor: torch.Tensor) -> Any:
+    """A tensor as a NumPy array; half formats become float32, which holds them exactly."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor).contiguous().numpy()
+
+
+def input_axes(inputs: torch.Tensor) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Axis names of an input tensor and its size over positions: images (N, C, H, W), series (N, C, T), rows (N, D)."""
+    shape = tuple(inputs.shape)
+    if len(shape) == 4 and shape[-1] in (1, 3, 4) and shape[1] not in (1, 3, 4):
+        return (ax.N, ax.H, ax.W, ax.C), shape[1:3]
+    if len(shape) >= 3:
+        return (ax.N, ax.C, *ax.spatial(len(shape) - 2)), shape[2:]
+    return ((ax.N, ax.D), ()) if len(shape) == 2 else ((ax.N,), ())
+
+
+def per_target(gradient: torch.Tensor, many: bool) -> list[torch.Tensor]:
+    """The gradients (N, ...) of each target, from (N, ...) or (N, K, ...)."""
+    return list(gradient.unbind(1)) if many else [gradient]
+
+
+def attribution(
+    method: Method,
+    study: Study,
+    batch: Batch,
+    picked: Picked,
+    values: torch.Tensor,
+    axes: tuple[str, ...],
+    *,
+    signed: bool,
+    unit: str,
+    caption: str = "",
+) -> Attribution:
+    """The result for one batch. ``values`` has the axes ``axes``, without K; with several targets K is second."""
+    many = picked.scores.ndim == 2
+    samples, note = samples_of(batch.inputs, study.subject)
+    if note:
+        study.note(note)
+    study.facts["target"] = batch.target.description
+    return Attribution(
+        title=method.title,
+        caption=caption,
+        data=to_numpy(values),
+        axes=(ax.N, ax.K, *axes[1:]) if many else axes,
+        scores=to_numpy(picked.scores),
+        targets=np.asarray(picked.indices),
+        labels=picked.labels,
+        size=input_axes(batch.inputs.main)[1],
+        signed=signed,
+        unit=unit,
+        samples=samples,
+    )
+
+
+def note_empty_maps(result: Attribution, study: Study, why: str) -> None:
+    """Say which examples have a map that is zero everywhere, and what that means."""
+    rows = result.data.reshape(len(result.data), -1)
+    empty = np.flatnonzero(~rows.any(axis=1))
+    if len(empty):
+        which = ", ".join(map(str, empty[:8])) + (" …" if len(empty) > 8 else "")
+        study.note(f"the map is zero everywhere for example {which}: {why}")

@@ -1,0 +1,224 @@
+"""The contract: what a method is, says of itself, and gets done for it.
+
+A method is a frozen, keyword-only dataclass. Its fields are its options, and say by :func:`option` what they mean; flags,
+forms and reference tables are made from them. Its class variables say the rest: the result it returns, what it needs, how
+the results of batches join. Subclasses write :meth:`Method.compute` and, where it can fail to apply, :meth:`Method.check`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, ClassVar, Literal, Self, dataclass_transform
+
+import numpy as np
+import torch
+from torch import nn
+
+from fluoroscope.errors import NotApplicable, OptionError
+from fluoroscope.methods.progress import Progress, progress
+from fluoroscope.model.inputs import Inputs, prepare_inputs
+from fluoroscope.model.study import Study, out_of_memory
+from fluoroscope.model.subject import Subject, as_subject, fingerprint
+from fluoroscope.model.targets import Target, TargetLike
+from fluoroscope.results import Result, joined
+
+__all__ = ["Batch", "Method", "Need", "Phase", "method", "option"]
+
+Need = Literal["inputs", "target", "loss"]
+Phase = Literal["before", "during", "after", "inference"]
+PHASES: tuple[Phase, ...] = ("before", "during", "after", "inference")
+DEFAULT_BATCH = 16
+
+
+def option(
+    default: Any, text: str, *, choices: Sequence[str] = (), low: float | None = None, high: float | None = None
+) -> Any:
+    """A field that is an option: its default, what it means, and which values it accepts."""
+    return field(default=default, metadata={"help": text, "choices": tuple(choices), "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What :meth:`Method.compute` gets: inputs, the targets of these examples, the loss, and where they are in the whole."""
+
+    inputs: Inputs
+    target: Target
+    loss: Any = None
+    start: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """Base of all methods. Call one with a network (and what it needs); it returns a result and leaves the network as it was.
+
+    Raises:
+        NotApplicable: the method can't be right for this network; the message says why.
+        OptionError: an option is outside what the method accepts.
+    """
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    family: ClassVar[str] = ""
+    phase: ClassVar[Phase] = "inference"
+    returns: ClassVar[type[Result]] = Result
+    needs: ClassVar[frozenset[Need]] = frozenset({"inputs", "target"})
+    joins: ClassVar[bool] = True
+    source: ClassVar[str] = ""
+
+    batch_size: int | None = option(None, "examples per batch; halves by itself when memory runs out", low=1)
+    seed: int = option(0, "seed of everything random", low=0)
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            _check_option(self, f)
+
+    def check(self, subject: Subject) -> str | None:
+        """Why the method does not apply to this network; None where it does."""
+        return None
+
+    def prepare(self, inputs: Any, subject: Subject) -> Inputs:
+        """What the user gave as tensors; a method whose data are something else than a network's arguments overrides it."""
+        return prepare_inputs(inputs, subject)
+
+    def compute(self, study: Study, batch: Batch) -> Result:
+        """The result for one batch (for all data at once where ``joins`` is false)."""
+        raise NotImplementedError
+
+    def finish(self, result: Any, study: Study) -> Any:
+        """A last step after the results of all batches were joined."""
+        return result
+
+    def __call__(
+        self, model: nn.Module | Subject, inputs: Any = None, loss: Any = None, *, target: TargetLike = "predicted"
+    ) -> Any:
+        """Run on ``model``; which of ``inputs``, ``target`` and ``loss`` are needed, ``needs`` says."""
+        subject = as_subject(model)
+        self._check_needs(inputs, loss)
+        reason = self.check(subject)
+        if reason is not None:
+            raise NotApplicable(f"{self.title} does not apply to this network: {reason}", got=subject.title)
+        data = self.prepare(inputs, subject) if inputs is not None else None
+        with Study(subject, seed=self.seed) as study, progress(self.title, data.count if data else 1) as bar:
+            if data is not None:
+                study.notes.extend(data.notes)
+            goal = Target(target, data.count if data else 1, subject.class_name, subject.classes)
+            found = self._all(study, data, goal, loss, bar)
+            result = self.finish(found, study)
+        return result.with_meta(**provenance(self, study, result.meta))
+
+    def _check_needs(self, inputs: Any, loss: Any) -> None:
+        for need, value in (("inputs", inputs), ("loss", loss)):
+            if need in self.needs and value is None:
+                raise OptionError(
+                    f"{self.title} needs {need}", got="none", remedy=f"call it with {need}: method(model, {need}, ...)"
+                )
+
+    def _all(self, study: Study, data: Inputs | None, goal: Target, loss: Any, bar: Progress) -> Any:
+        if data is None or not self.joins:
+            return self.compute(study, Batch(data if data is not None else NOTHING, goal, loss))
+        size = self.batch_size or DEFAULT_BATCH
+        parts, start = [], 0
+        while start < data.count:
+            stop = min(start + size, data.count)
+            batch = Batch(data.part(start, stop), goal.part(start, stop), loss, start)
+            try:
+                parts.append(self.compute(study, batch))
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or size == 1:
+                    raise
+                size = max(1, (stop - start) // 2)
+                study.note(f"memory ran out; batches were cut to {size}")
+                continue
+            bar.advance(stop - start)
+            start = stop
+        return joined(parts)
+
+    @classmethod
+    def options(cls) -> list[dataclasses.Field[Any]]:
+        """The fields that are options, the method's own before the common ones."""
+        common = {f.name for f in fields(Method)}
+        return sorted(fields(cls), key=lambda f: f.name in common)
+
+    def settings(self) -> dict[str, Any]:
+        """The options and their values, as plain values."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    def replace(self, **changes: Any) -> Self:
+        """The same method with some options changed."""
+        return dataclasses.replace(self, **changes)
+
+
+NOTHING = Inputs((), {}, 0)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field, option))
+def method(cls: type[Any]) -> Any:
+    """Class decorator: a frozen keyword-only dataclass of options, entered into the registry under ``cls.name``."""
+    from fluoroscope.methods.registry import register
+
+    return register(dataclass(frozen=True, kw_only=True)(cls))
+
+
+def provenance(method: Method, study: Study, given: dict[str, Any]) -> dict[str, Any]:
+    """How a result came about, as plain values."""
+    return {
+        "method": method.name,
+        "options": method.settings(),
+        "model": study.subject.title,
+        "fingerprint": fingerprint(study.module),
+        "device": str(study.subject.device),
+        "dtype": str(study.subject.dtype).removeprefix("torch."),
+        "seed": method.seed,
+        "seconds": round(time.perf_counter() - study.started, 4),
+        "forwards": study.forwards,
+        "backwards": study.backwards,
+        "versions": versions(),
+        "source": method.source,
+        **study.facts,
+        **given,
+        "notes": [*given.get("notes", ()), *study.notes],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    try:
+        own = version("fluoroscope")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {
+        "fluoroscope": own,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (bool, int, float, str)) or value is None:
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return getattr(value, "__qualname__", None) or repr(value)
+
+
+def _check_option(method: Method, f: dataclasses.Field[Any]) -> None:
+    value, meta = getattr(method, f.name), f.metadata
+    choices, low, high = meta.get("choices"), meta.get("low"), meta.get("high")
+    if choices and value not in choices:
+        raise OptionError(
+            f"{method.title}: option {f.name!r} has no such choice",
+            got=value,
+            expected="one of " + ", ".join(map(repr, choices)),
+        )
+    if value is None or (low is None and high is None):
+        return
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or (low is not None and not value >= low) or (high is not None and not value <= high):
+        bounds = f"at least {low}" if high is None else f"{low} to {high}" if low is not None else f"at most {high}"
+        raise OptionError(f"{method.title}: option {f.name!r} is out of range", got=value, expected=bounds)

@@ -1,0 +1,133 @@
+"""Several attributions of the same inputs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from fluoroscope.errors import FluoroscopeError, OptionError
+from fluoroscope.methods.base import Method
+from fluoroscope.methods.registry import find_method
+from fluoroscope.methods.registry import methods as registered
+from fluoroscope.model.inputs import prepare_inputs
+from fluoroscope.model.subject import Subject, as_subject
+from fluoroscope.model.targets import TargetLike
+from fluoroscope.results import Attribution
+from fluoroscope.results.result import html_page
+
+__all__ = ["Explanations", "MethodLike", "as_method", "explain", "unique_names"]
+
+MethodLike = str | type[Method] | Method
+"""A method by name (``"grad-cam"``, ``"GradCAM"``), by class, or with its options set."""
+
+
+class Explanations(Mapping[str, Attribution]):
+    """Attributions by name of method, in the order asked for; ``errors`` has those that could not be made."""
+
+    def __init__(self, found: Mapping[str, Attribution], errors: Mapping[str, FluoroscopeError]) -> None:
+        self._found = dict(found)
+        self.errors = dict(errors)
+
+    def __getitem__(self, name: str) -> Attribution:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __repr__(self) -> str:
+        failed = f", failed: {', '.join(self.errors)}" if self.errors else ""
+        return f"Explanations({', '.join(self._found)}{failed})"
+
+    def plot(self, **options: Any) -> dict[str, Any]:
+        """A figure for each method, by name; each has its own scale, because methods differ in unit."""
+        return {name: result.plot(**options) for name, result in self._found.items()}
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """A self-contained page with all methods side by side; also written to ``path`` where one is given."""
+        return html_page(list(self._found.values()), "Attribution", path)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write one ``.fluo`` file per method into ``folder``; returns their paths. Raises ResultFileError."""
+        return [result.save(Path(folder) / f"{name.replace(' ', '-')}.fluo") for name, result in self._found.items()]
+
+
+def explain(
+    model: nn.Module | Subject,
+    inputs: Any,
+    methods: MethodLike | Iterable[MethodLike] = ("grad-cam", "saliency"),
+    target: TargetLike = "predicted",
+) -> Explanations:
+    """Run several methods of attribution on the same inputs, which are prepared once.
+
+    A method that fails with a FluoroscopeError does not stop the others; its error is kept in ``errors``. Two of the
+    same method (with different options) are told apart by a number: ``"grad-cam"`` and ``"grad-cam 2"``.
+
+    Raises:
+        OptionError: no method of that name, or one that gives no attribution.
+        InputError: the inputs can't be read or do not fit the network.
+        FluoroscopeError: every method failed; it is the first one's error.
+    """
+    asked = unique_names([_attributing(as_method(item)) for item in _listed(methods)])
+    if not asked:
+        raise OptionError("no method named", got="none", expected=", ".join(_attribution_names()))
+    subject = as_subject(model)
+    data = prepare_inputs(inputs, subject)
+    found: dict[str, Attribution] = {}
+    errors: dict[str, FluoroscopeError] = {}
+    for name, method in asked.items():
+        try:
+            found[name] = method(subject, data, target=target)
+        except FluoroscopeError as error:
+            errors[name] = error
+    if not found:
+        raise next(iter(errors.values()))
+    return Explanations(found, errors)
+
+
+def as_method(item: Any) -> Method:
+    """A method with its options, from a name, a class, or itself. Raises OptionError."""
+    if isinstance(item, Method):
+        return item
+    if isinstance(item, str):
+        return find_method(item)()
+    if isinstance(item, type) and issubclass(item, Method):
+        return item()
+    raise OptionError(
+        "not a method", got=item, expected="a name such as 'grad-cam', a class such as GradCAM, or GradCAM(...)"
+    )
+
+
+def unique_names(methods: Iterable[Method]) -> dict[str, Method]:
+    """Methods by name; the second of one name is ``"name 2"``."""
+    named: dict[str, Method] = {}
+    for method in methods:
+        name, number = method.name, 2
+        while name in named:
+            name, number = f"{method.name} {number}", number + 1
+        named[name] = method
+    return named
+
+
+def _listed(methods: Any) -> list[Any]:
+    return [methods] if isinstance(methods, (str, type, Method)) else list(methods)
+
+
+def _attributing(method: Method) -> Method:
+    if not issubclass(method.returns, Attribution):
+        raise OptionError(
+            f"{method.title} is no method of attribution",
+            got=f"{method.name!r}, which gives a {method.returns.__name__}",
+            expected=", ".join(_attribution_names()),
+            remedy="call the method itself",
+        )
+    return method
+
+
+def _attribution_names() -> list[str]:
+    return [name for name, cls in registered().items() if issubclass(cls.returns, Attribution)]

@@ -1,0 +1,1 @@
+"""Gradient attribution: how the score changes with the input."""

@@ -1,0 +1,1 @@
+"""Weights: what the network has learned, without any data."""

@@ -1,0 +1,1 @@
+"""The network under study: loading, layer names, targets, capture, replay. The only place that registers hooks."""

@@ -1,0 +1,220 @@
+"""Capture: the cheapest way to a layer's numbers.
+
+* :func:`activations` stops the network once the last layer that is needed has run.
+* :func:`tape` records for the backward only from the first layer that is needed on. Nothing before it is differentiable
+  (parameters are frozen, the input asks for no gradient), so nothing before it is kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from fluoroscope.errors import LayerError, NumericalError
+from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.outputs import first_tensor, map_first_tensor
+from fluoroscope.model.probe import Call, Probe
+from fluoroscope.model.study import LayerName, Study
+
+__all__ = ["Tape", "activations", "choose_layer", "gradients", "input_tape", "tape"]
+
+
+class _Enough(BaseException):
+    """Raised to leave the forward early; a BaseException so that no ``except Exception`` in the network keeps it."""
+
+
+@dataclass
+class Tape:
+    """One forward, differentiable from ``tensors`` on: by layer name, or by ``"input"``."""
+
+    output: Any
+    scores: torch.Tensor
+    tensors: dict[str, torch.Tensor]
+
+
+class _Counter:
+    """Which call of each layer is the wanted one, and how often it has run so far."""
+
+    def __init__(self, layers: Sequence[LayerName]) -> None:
+        self.layers = layers
+        self.calls: dict[str, int] = dict.fromkeys((layer.module for layer in layers), 0)
+
+    def wanted(self, name: str) -> list[LayerName]:
+        """Layers among the wanted that this call of module ``name`` is for (the last call counts, so every one is)."""
+        index = self.calls[name]
+        self.calls[name] = index + 1
+        return [layer for layer in self.layers if layer.module == name and layer.call in (None, index)]
+
+    def check(self, study: Study, taken: dict[str, torch.Tensor]) -> None:
+        """Raise LayerError for a layer that did not run; note layers that ran more than once."""
+        for layer in self.layers:
+            if layer not in taken:
+                runs = self.calls[layer.module]
+                what = f"ran {runs} times" if runs else "did not run for this input"
+                raise LayerError(
+                    f"layer {layer!r} {what}, or gave no tensor",
+                    expected="a layer on the path of this input",
+                    remedy="list the layers that run: fs.layers(model, inputs)",
+                )
+            if layer.call is None and self.calls[layer.module] > 1:
+                study.note(
+                    f"layer {layer!r} ran {self.calls[layer.module]} times; its last call is used (name another: {layer + '@0'!r})"
+                )
+
+
+def activations(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> dict[str, torch.Tensor]:
+    """Outputs of ``layers`` (first tensor of each), without a tape; the network stops after the last one needed.
+
+    Raises:
+        LayerError: a layer did not run.
+    """
+    probe = study.probe(inputs)
+    left = {layer: (probe.counts.get(layer.module, 0) if layer.call is None else layer.call + 1) for layer in layers}
+    counter, taken = _Counter(layers), dict[str, torch.Tensor]()
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            tensor = first_tensor(output)
+            for layer in counter.wanted(name):
+                if tensor is not None:
+                    taken[layer] = tensor.detach().clone()  # the next layer may work in place
+            if all(0 < left[layer] <= counter.calls[layer.module] for layer in layers):
+                raise _Enough
+
+        return hook
+
+    with torch.no_grad(), study.hooked([(study.module.get_submodule(n), look(n)) for n in counter.calls]):
+        try:
+            study.run(inputs)
+        except _Enough:
+            pass
+    counter.check(study, taken)
+    return {layer: taken[layer] for layer in layers}
+
+
+def tape(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> Tape:
+    """One forward that records from the first of ``layers`` on.
+
+    The tensors of layers are what the next layer sees; a layer that works in place on them does not change them.
+
+    Raises:
+        LayerError: a layer did not run.
+    """
+    counter, taken = _Counter(layers), dict[str, torch.Tensor]()
+
+    def look(name: str) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            names = counter.wanted(name)
+            tensor = first_tensor(output)
+            if not names or tensor is None:
+                return None
+            kept = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+            taken.update(dict.fromkeys(names, kept))
+            return map_first_tensor(output, lambda _: kept.clone())
+
+        return hook
+
+    with torch.enable_grad(), study.hooked([(study.module.get_submodule(n), look(n)) for n in counter.calls]):
+        output, scores = study.scored(inputs)
+    counter.check(study, taken)
+    study.check_finite(scores.detach(), inputs)
+    return Tape(output, scores, taken)
+
+
+def input_tape(study: Study, inputs: Inputs) -> Tape:
+    """One forward that is differentiable with respect to the main input; ``tensors`` has it under ``"input"``.
+
+    Raises:
+        NumericalError: the input is not made of real numbers (token numbers have no gradient).
+    """
+    if not inputs.main.is_floating_point():
+        raise NumericalError(
+            "whole numbers have no gradient",
+            got=f"an input of {inputs.main.dtype}",
+            remedy="explain the embedding layer's output instead of the token numbers",
+        )
+    leaf = inputs.main.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        output, scores = study.scored(inputs.with_main(leaf))
+    study.check_finite(scores.detach(), inputs)
+    return Tape(output, scores, {"input": leaf})
+
+
+def gradients(study: Study, taped: Tape, scores: torch.Tensor) -> dict[str, torch.Tensor]:
+    """d score / d tensor for each tensor of the tape; scores (N,) give their shape, scores (N, K) put K second.
+
+    K targets cost K backwards through the recorded tail, one forward in all.
+
+    Raises:
+        NumericalError: the scores do not depend on the tape differentiably.
+    """
+    columns = [scores] if scores.ndim == 1 else list(scores.unbind(1))
+    if not scores.requires_grad:
+        raise NumericalError(
+            "the score has no gradient with respect to the layer or input",
+            got="an output cut off by detach(), no_grad(), argmax or rounding",
+            remedy="choose a later layer, or a method without gradients (occlusion, ablation)",
+        )
+    tensors = list(taped.tensors.values())
+    found = []
+    for k, column in enumerate(columns):
+        study.backwards += len(column)
+        found.append(torch.autograd.grad(column.sum(), tensors, retain_graph=k + 1 < len(columns), allow_unused=True))
+    if all(g is None for g in found[0]):
+        raise NumericalError(
+            "the score does not depend on the layer",
+            got=", ".join(taped.tensors),
+            remedy="choose a layer on the path to the score",
+        )
+    per_tensor = [[torch.zeros_like(t) if g[i] is None else g[i] for g in found] for i, t in enumerate(tensors)]
+    return {
+        name: g[0] if scores.ndim == 1 else torch.stack(g, 1) for name, g in zip(taped.tensors, per_tensor, strict=True)
+    }
+
+
+def choose_layer(study: Study, inputs: Inputs) -> LayerName:
+    """The last layer with positions that the score depends on: where a class activation map sees most.
+
+    Networks with a dense output (segmentation) take the last layer of lowest resolution. For token networks the last
+    layers are passed over where only the class token matters: the gradient at every patch is zero there.
+
+    Raises:
+        LayerError: no layer has positions.
+    """
+    probe = study.probe(inputs)
+    calls = probe.with_positions()
+    if not calls:
+        raise LayerError(
+            "no layer of the network has positions to make a map of",
+            got=f"an input {probe.input_shape} and {len(probe.calls)} layer outputs",
+            remedy="use a method on the input itself, such as Saliency",
+        )
+    if len(probe.output_shape) > 3:
+        smallest = min(_positions(c.layout.grid) for c in calls if c.layout)
+        calls = [c for c in calls if c.layout and _positions(c.layout.grid) == smallest]
+    best = calls[-1]
+    if best.layout is not None and best.layout.kind == "tokens":
+        best = _attended(study, inputs, probe) or best
+    return LayerName(best.name)
+
+
+def _positions(grid: tuple[int, ...]) -> int:
+    return int(torch.Size(grid).numel())
+
+
+def _attended(study: Study, inputs: Inputs, probe: Probe) -> Call | None:
+    """The last call of the token stream's usual width at which a patch has a gradient of the predicted score."""
+    calls = probe.with_positions()
+    width = Counter(c.shape[-1] for c in calls).most_common(1)[0][0]
+    calls = [c for c in calls if c.shape[-1] == width]
+    taped = tape(study, inputs.part(0, 1), [LayerName(c.name) for c in calls])
+    found = gradients(study, taped, taped.scores.flatten(1).amax(1))
+    for call in reversed(calls):
+        if call.layout is not None and bool((call.layout.to_maps(found[call.name]) != 0).any()):
+            return call
+    return None

@@ -1,0 +1,191 @@
+"""Inputs: one or several tensors for a network's forward, cut into batches along their first axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fluoroscope.errors import InputError, NumericalError
+from fluoroscope.model.images import read_images, to_batch
+from fluoroscope.model.preprocess import displayable
+from fluoroscope.model.subject import Subject
+from fluoroscope.results import Samples
+
+__all__ = ["Inputs", "prepare_inputs"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Arguments of ``forward``: ``args`` and ``kwargs``. Tensors with ``count`` rows are batched, the rest is passed on."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    count: int
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def main(self) -> torch.Tensor:
+        """The tensor that attributions are about: the first floating one, else the first."""
+        tensors = self.tensors
+        return next((t for t in tensors if t.is_floating_point()), tensors[0])
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """All tensors, positional ones first."""
+        return [v for v in (*self.args, *self.kwargs.values()) if isinstance(v, torch.Tensor)]
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Inputs:
+        """The same arguments with every tensor changed."""
+
+        def one(value: Any) -> Any:
+            return change(value) if isinstance(value, torch.Tensor) else value
+
+        args = tuple(one(v) for v in self.args)
+        kwargs = {k: one(v) for k, v in self.kwargs.items()}
+        return Inputs(args, kwargs, self._count(args, kwargs), self.names, self.notes)
+
+    def _count(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        return next((len(v) for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor) and v.ndim), self.count)
+
+    def with_main(self, tensor: torch.Tensor) -> Inputs:
+        """The same arguments with :attr:`main` replaced."""
+        main = self.main
+        return self.map(lambda t: tensor if t is main else t)
+
+    def part(self, start: int, stop: int) -> Inputs:
+        """Rows ``start`` to ``stop``."""
+        cut = self.map(lambda t: t[start:stop] if t.ndim and len(t) == self.count else t)
+        return Inputs(cut.args, cut.kwargs, min(stop, self.count) - start, self.names[start:stop], self.notes)
+
+    def repeated(self, times: int) -> Inputs:
+        """Every row ``times`` times (a view where there is one row)."""
+        return self.map(lambda t: repeat_rows(t, times) if t.ndim and len(t) == self.count else t)
+
+    def batches(self, size: int) -> Iterator[tuple[int, int]]:
+        """(start, stop) of consecutive batches."""
+        for start in range(0, self.count, size):
+            yield start, min(start + size, self.count)
+
+
+def repeat_rows(tensor: torch.Tensor, times: int) -> torch.Tensor:
+    """Rows repeated one after the other; a single row is expanded without a copy."""
+    if len(tensor) == 1:
+        return tensor.expand(times, *tensor.shape[1:])
+    return tensor.repeat_interleave(times, dim=0)
+
+
+def prepare_inputs(inputs: Any, subject: Subject) -> Inputs:
+    """Whatever the user gave as :class:`Inputs` on the network's device.
+
+    Tensors and arrays are taken as they are (floats in the network's dtype), a tuple as several arguments, a dict as
+    keyword arguments; paths, folders and PIL images go through ``subject.preprocess``.
+
+    Raises:
+        InputError: nothing to read, no batch axis, or rows that do not agree.
+        NumericalError: NaN or infinity in an input.
+    """
+    if isinstance(inputs, Inputs):
+        return inputs
+    if _is_files(inputs):
+        files = read_images(inputs)
+        batch = to_batch(files, subject.preprocess)
+        made = Inputs((batch,), {}, len(batch), tuple(files.names), tuple(files.notes))
+    elif isinstance(inputs, Mapping):
+        made = _counted((), {str(k): _tensor(v) for k, v in inputs.items()})
+    elif isinstance(inputs, tuple):
+        made = _counted(tuple(_tensor(v) for v in inputs), {})
+    else:
+        made = _counted((_tensor(inputs),), {})
+    moved = made.map(lambda t: _moved(t, subject))
+    _check(moved, subject.module)
+    return moved
+
+
+def _is_files(inputs: Any) -> bool:
+    if isinstance(inputs, (list, Sequence)) and not isinstance(inputs, (str, tuple)):
+        return len(inputs) > 0 and _is_files(inputs[0])
+    return isinstance(inputs, (str, Path)) or type(inputs).__module__.startswith("PIL.")
+
+
+def _tensor(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        # Tensors made in inference mode can't be saved for a backward; a copy made outside of it can.
+        return value.clone() if value.is_inference() else value.detach()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(value))
+    if isinstance(value, list):
+        if value and all(isinstance(v, torch.Tensor) for v in value):
+            return torch.stack(value)
+        try:
+            return torch.as_tensor(np.asarray(value))
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                "the list of inputs is ragged or no numbers", got=str(error).splitlines()[0], expected="equal shapes"
+            ) from error
+    return value
+
+
+def _moved(tensor: torch.Tensor, subject: Subject) -> torch.Tensor:
+    device = subject.device
+    if device.type == "meta":
+        raise InputError(
+            "the network has no weights (it is on the meta device), so it can't be run",
+            remedy="load its weights, or use a method that needs no data",
+        )
+    return tensor.to(device, subject.dtype if tensor.is_floating_point() else None)
+
+
+def _counted(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
+    tensors = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor)]
+    if not tensors:
+        got = ", ".join(type(v).__name__ for v in (*args, *kwargs.values())) or "nothing"
+        raise InputError(
+            "no input for the network",
+            got=got,
+            expected="a tensor or array (N, ...), a tuple or dict of them, images or paths",
+        )
+    if any(t.ndim == 0 for t in tensors) or len(tensors[0]) == 0:
+        raise InputError(
+            "an input has no batch axis, or no rows",
+            got=[tuple(t.shape) for t in tensors],
+            expected="(N, ...) with N at least 1",
+        )
+    return Inputs(args, kwargs, len(tensors[0]))
+
+
+def _check(inputs: Inputs, module: nn.Module) -> None:
+    for tensor in inputs.tensors:
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            bad = ~torch.isfinite(tensor).flatten(1).all(1)
+            rows = torch.nonzero(bad).flatten().tolist()
+            raise NumericalError(
+                "an input holds NaN or infinity",
+                got=f"example {rows[0]} and {len(rows) - 1} more" if len(rows) > 1 else f"example {rows[0]}",
+                remedy="check how the data were loaded and scaled",
+            )
+    main = inputs.main
+    conv = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
+    if conv is not None and main.ndim == 3 and main.is_floating_point() and main.shape[0] == conv.in_channels:
+        raise InputError(
+            "the input has no batch axis",
+            got=f"shape {tuple(main.shape)}",
+            expected=f"(N, {', '.join(map(str, main.shape))})",
+            remedy="add one: x[None]",
+        )
+
+
+def samples_of(inputs: Inputs, subject: Subject) -> tuple[Samples, str | None]:
+    """The examples as people know them, and a note where their pictures had to be guessed."""
+    names = inputs.names or tuple(f"input {i}" for i in range(inputs.count))
+    main = inputs.main
+    if main.ndim != 4 or not main.is_floating_point():
+        return Samples(names=names), None
+    images, note = displayable(main, subject.invert or getattr(subject.preprocess, "invert", None))
+    return Samples(names=names, images=images), note

@@ -1,0 +1,95 @@
+"""What networks put out: finding the tensor that matters in tuples, dicts and model outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from fluoroscope.errors import ModelError
+
+__all__ = ["first_tensor", "main_output", "map_first_tensor"]
+
+MAIN_KEYS = ("logits", "out", "output", "prediction", "predictions", "scores", "pred_logits", "last_hidden_state", "x")
+
+
+def _members(output: Any) -> list[tuple[Any, Any]] | None:
+    """(key, member) pairs of a container, None where ``output`` is no container."""
+    if isinstance(output, Mapping):
+        return list(output.items())
+    if dataclasses.is_dataclass(output) and not isinstance(output, type):
+        return [(f.name, getattr(output, f.name)) for f in dataclasses.fields(output)]
+    if isinstance(output, (tuple, list)):
+        names = getattr(output, "_fields", range(len(output)))
+        return list(zip(names, output, strict=True))
+    return None
+
+
+def main_output(output: Any) -> torch.Tensor:
+    """The tensor of scores: the output itself, the member with a usual name (``logits`` first), or the first tensor.
+
+    Raises:
+        ModelError: the output has no floating-point tensor.
+    """
+    if isinstance(output, torch.Tensor):
+        return output
+    members = _members(output)
+    named = dict(members or [])
+    for key in MAIN_KEYS:
+        if isinstance(named.get(key), torch.Tensor):
+            return named[key]  # type: ignore[no-any-return]
+    found = first_tensor(output)
+    if found is None:
+        raise ModelError(
+            "the network's output holds no tensor of scores",
+            got=type(output).__name__,
+            expected="a tensor, or a tuple, dict or ModelOutput with one",
+            remedy="wrap the network in a module that returns the scores",
+        )
+    return found
+
+
+def first_tensor(output: Any) -> torch.Tensor | None:
+    """The first floating-point tensor in a nested output, depth first."""
+    if isinstance(output, torch.Tensor):
+        return output if output.is_floating_point() else None
+    for _, member in _members(output) or []:
+        found = first_tensor(member)
+        if found is not None:
+            return found
+    return None
+
+
+def map_first_tensor(output: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The same nested output with its first floating-point tensor replaced by ``change`` of it."""
+    done = False
+
+    def walk(item: Any) -> Any:
+        nonlocal done
+        if done:
+            return item
+        if isinstance(item, torch.Tensor):
+            if item.is_floating_point():
+                done = True
+                return change(item)
+            return item
+        members = _members(item)
+        if members is None:
+            return item
+        return _rebuilt(item, [(key, walk(member)) for key, member in members])
+
+    return walk(output)
+
+
+def _rebuilt(item: Any, members: list[tuple[Any, Any]]) -> Any:
+    if isinstance(item, Mapping):
+        try:
+            return type(item)(members)
+        except TypeError:  # ModelOutput takes keywords
+            return type(item)(**dict(members))
+    if isinstance(item, (tuple, list)):
+        values = [member for _, member in members]
+        return type(item)(*values) if hasattr(item, "_fields") else type(item)(values)
+    return dataclasses.replace(item, **dict(members))

@@ -1,0 +1,116 @@
+"""Positions: reading a layer's output as channels at places, whatever its layout."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from fluoroscope import axes as ax
+
+__all__ = ["Layout", "layout_of"]
+
+MAX_PREFIX = 16
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a layer's output is laid out.
+
+    ``axes`` are the tensor's own axes. ``grid`` is the size over the spatial axes; ``prefix`` counts the class and
+    register tokens before the patches. ``maps`` says whether :meth:`to_maps` applies.
+    """
+
+    axes: tuple[str, ...]
+    grid: tuple[int, ...] = ()
+    prefix: int = 0
+
+    @property
+    def maps(self) -> bool:
+        """Whether there is more than one position."""
+        return math.prod(self.grid) > 1 if self.grid else False
+
+    @property
+    def spatial(self) -> tuple[str, ...]:
+        """Names of the spatial axes of :meth:`to_maps`."""
+        return ax.spatial(len(self.grid))
+
+    def to_maps(self, tensor: torch.Tensor) -> torch.Tensor:
+        """(N, C, *grid): channels second, tokens put back on their grid, class and register tokens left out."""
+        if ax.L in self.axes:
+            return tensor[:, self.prefix :].transpose(1, 2).unflatten(2, self.grid)
+        return tensor.movedim(-1, 1) if self.axes[-1] == ax.C else tensor
+
+    @property
+    def kind(self) -> str:
+        """What can be done with it: ``maps``, ``tokens`` or ``vectors``."""
+        return (
+            ("tokens" if ax.L in self.axes else "maps") if self.maps else ("tokens" if ax.L in self.axes else "vectors")
+        )
+
+
+def layout_of(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> Layout | None:
+    """The layout of a layer's output, by its shape and the input's (both with the batch axis); None for no layout.
+
+    Images (N, C, H, W): of the two places where channels can be, the one whose height to width fits the input's wins,
+    channels first when both fit. Tokens (N, L, D): the smallest number of leading tokens that leaves a grid with the
+    input's proportions. Series (N, C, T): three axes when the input has three.
+    """
+    rank = len(shape)
+    if rank == 2:
+        return Layout((ax.N, ax.D))
+    if rank == 3:
+        return _three(shape, input_shape)
+    if rank == 4:
+        return _four(shape, input_shape)
+    if rank == 5:
+        return Layout((ax.N, ax.C, ax.Z, ax.H, ax.W), tuple(shape[2:]))
+    return None
+
+
+def _image_size(input_shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Height and width of an input (N, C, H, W) or (N, H, W, C)."""
+    if len(input_shape) != 4:
+        return None
+    if input_shape[-1] in (1, 3, 4) and input_shape[1] not in (1, 3, 4):
+        return input_shape[1], input_shape[2]
+    return input_shape[2], input_shape[3]
+
+
+def _misfit(height: int, width: int, size: tuple[int, int]) -> float:
+    return abs(math.log(max(height, 1) / max(width, 1)) - math.log(size[0] / size[1]))
+
+
+def _four(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> Layout:
+    size = _image_size(input_shape) or (1, 1)
+    first, last = _misfit(shape[2], shape[3], size), _misfit(shape[1], shape[2], size)
+    if last < first - 1e-9:
+        return Layout((ax.N, ax.H, ax.W, ax.C), (shape[1], shape[2]))
+    return Layout((ax.N, ax.C, ax.H, ax.W), (shape[2], shape[3]))
+
+
+def _three(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> Layout:
+    size = _image_size(input_shape)
+    if size is not None:
+        for prefix in range(min(MAX_PREFIX, shape[1])):
+            grid = _grid(shape[1] - prefix, size)
+            if grid is not None:
+                return Layout((ax.N, ax.L, ax.D), grid, prefix)
+        return Layout((ax.N, ax.L, ax.D))
+    if len(input_shape) == 3:
+        return Layout((ax.N, ax.C, ax.T), (shape[2],))
+    return Layout((ax.N, ax.L, ax.D), (shape[1],))
+
+
+def _grid(count: int, size: tuple[int, int]) -> tuple[int, int] | None:
+    """(rows, columns) with ``count`` cells and the proportions of an image of ``size``, within one cell's rounding."""
+    if count < 4:
+        return None
+    rows = round(math.sqrt(count * size[0] / size[1]))
+    if rows < 1 or count % rows:
+        return None
+    columns = count // rows
+    cell = math.sqrt(size[0] * size[1] / count)
+    fits = abs(rows - size[0] / cell) < 1 and abs(columns - size[1] / cell) < 1
+    return (rows, columns) if fits and columns > 1 else None

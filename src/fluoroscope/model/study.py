@@ -1,0 +1,214 @@
+"""Study: a network being looked at. It guards, runs, counts; everything that touches the network goes through it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from fluoroscope.errors import FluoroscopeError, InputError, LayerError, ModelError, NumericalError, nearest
+from fluoroscope.model.guard import Guard
+from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.modes import ForwardTap
+from fluoroscope.model.outputs import first_tensor, main_output
+from fluoroscope.model.probe import Probe, cached_probe, remember
+from fluoroscope.model.subject import Subject
+
+__all__ = ["LayerName", "Study", "out_of_memory"]
+
+
+class LayerName(str):
+    """A layer's name, ``block.conv`` or ``block.relu@1`` for the second call of a module that runs several times."""
+
+    __slots__ = ()
+
+    @property
+    def module(self) -> str:
+        """The part before ``@``."""
+        return self.rpartition("@")[0] if self.call is not None else str(self)
+
+    @property
+    def call(self) -> int | None:
+        """The number after ``@``, None for the last call."""
+        _, at, number = self.rpartition("@")
+        return int(number) if at and number.isdigit() else None
+
+
+class Study:
+    """Context in which a network is in eval mode, frozen, seeded and guarded; afterwards it is as before.
+
+    ``forwards`` and ``backwards`` count examples that went through the network; ``notes`` collects what had to be assumed.
+    """
+
+    def __init__(self, subject: Subject, *, seed: int = 0) -> None:
+        self.subject, self.seed = subject, seed
+        self.module = subject.module
+        self.forwards, self.backwards = 0.0, 0.0
+        self.notes: list[str] = list(subject.notes)
+        self.facts: dict[str, Any] = {}
+        self.started = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        lazy = [n for n, p in self.module.named_parameters() if isinstance(p, nn.parameter.UninitializedTensorMixin)]
+        if lazy:
+            raise ModelError(
+                "the network has layers that were never run, so their shapes are unknown",
+                got=", ".join(lazy[:3]),
+                remedy="run it once on an example: model(x)",
+            )
+        self._stack = ExitStack()
+        self._stack.enter_context(torch.inference_mode(False))
+        self._stack.enter_context(torch.enable_grad())
+        if any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in self.subject.model.modules()):
+            self._stack.enter_context(torch.compiler.set_stance("force_eager"))
+        self.trainable = {p for p in self.module.parameters() if p.requires_grad}
+        guard = self._stack.enter_context(Guard(self.module))
+        guard.prepare()
+        torch.manual_seed(self.seed)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def note(self, text: str) -> None:
+        """Add something that had to be assumed, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    # ------------------------------------------------------------------ layers
+
+    def layer(self, name: str | nn.Module) -> LayerName:
+        """The checked name of a layer given by name or by module. Raises LayerError with the nearest names."""
+        modules = dict(self.module.named_modules(remove_duplicate=False))
+        if isinstance(name, nn.Module):
+            found = next((n for n, m in modules.items() if m is name), None)
+            if found is None:
+                raise LayerError(
+                    "the layer is not part of the network", got=type(name).__name__, expected="one of its modules"
+                )
+            return LayerName(found)
+        made = LayerName(name)
+        if made.module not in modules or not made.module:
+            raise LayerError(
+                f"the network has no layer {name!r}",
+                expected=f"one of {len(modules) - 1} layers",
+                nearest=nearest(made.module, [m for m in modules if m]),
+                remedy="list them: fs.layers(model), or fluoroscope layers MODEL",
+            )
+        return made
+
+    def submodule(self, name: LayerName) -> nn.Module:
+        """The module a layer name stands for (also under an alias)."""
+        return self.module.get_submodule(name.module)
+
+    # ------------------------------------------------------------------ running
+
+    def run(self, inputs: Inputs) -> Any:
+        """The network's whole output. Raises InputError where its forward fails (out of memory passes as it is)."""
+        self.forwards += inputs.count
+        try:
+            return self.module(*inputs.args, **inputs.kwargs)
+        except FluoroscopeError:
+            raise
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            shapes = ", ".join(str(tuple(t.shape)) for t in inputs.tensors)
+            text = str(error).strip() or "no message"
+            raise InputError(
+                f"the network failed on this input: {type(error).__name__}",
+                got=f"input {shapes}; {text}",
+                remedy="check shape, channels, scaling and number of inputs; the cause is chained below",
+            ) from error
+
+    def scored(self, inputs: Inputs) -> tuple[Any, torch.Tensor]:
+        """(whole output, tensor of scores): logits where the output is a softmax or sigmoid of them.
+
+        Raises:
+            NumericalError: no number is left in the scores, naming the first layer that gave NaN.
+        """
+        with ForwardTap() as tap:
+            output = self.run(inputs)
+        scores = main_output(output)
+        logits = tap.logits(scores)
+        if logits is not None:
+            self.note("the network ends in a softmax or sigmoid; scores are the logits before it")
+            scores = logits
+        if not scores.is_floating_point():
+            raise ModelError(
+                "the network's answer is not a score",
+                got=str(scores.dtype),
+                expected="floating-point scores",
+                remedy="remove argmax from forward()",
+            )
+        return output, scores
+
+    def check_finite(self, scores: torch.Tensor, inputs: Inputs) -> None:
+        """Raise NumericalError where a score is NaN or infinite, naming the first layer that gave one."""
+        finite = torch.isfinite(scores)
+        if not bool(finite.all()):
+            raise NumericalError(
+                "the network's output holds NaN or infinity",
+                got=f"{int((~finite).sum())} of {finite.numel()} scores",
+                nearest=self._first_nonfinite(inputs),
+                remedy="check the weights and the scaling of the input; half precision overflows beyond 65,504",
+            )
+
+    def _first_nonfinite(self, inputs: Inputs) -> str | None:
+        found: list[str] = []
+
+        def look(name: str) -> Callable[..., None]:
+            def hook(module: nn.Module, args: Any, output: Any) -> None:
+                tensor = first_tensor(output)
+                if not found and tensor is not None and not bool(torch.isfinite(tensor).all()):
+                    found.append(f"first seen after layer {name or type(module).__name__!r}")
+
+            return hook
+
+        with torch.no_grad(), self.hooked([(m, look(n)) for n, m in self.module.named_modules()]):
+            self.run(inputs)
+        return found[0] if found else None
+
+    @contextmanager
+    def hooked(self, hooks: list[tuple[nn.Module, Callable[..., Any]]]) -> Iterator[None]:
+        """Forward hooks for the length of a block."""
+        handles = [module.register_forward_hook(hook) for module, hook in hooks]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    # ------------------------------------------------------------------ probing
+
+    def probe(self, inputs: Inputs) -> Probe:
+        """Which modules run for such inputs, with what outputs: one forward of one example, remembered by the network."""
+        known = cached_probe(self.module, inputs.tensors)
+        if known is not None:
+            return known
+        one = inputs.part(0, 1)
+        probe = Probe(tuple(one.main.shape))
+
+        def look(name: str) -> Callable[..., None]:
+            return lambda module, args, output: probe.seen(name, args, output)
+
+        with torch.no_grad(), self.hooked([(m, look(n)) for n, m in self.module.named_modules()]):
+            output = first_tensor(self.run(one))
+        probe.output_shape = tuple(output.shape) if output is not None else ()
+        remember(self.module, inputs.tensors, probe)
+        return probe
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on any device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("not enough memory" in text or "out of memory" in text)

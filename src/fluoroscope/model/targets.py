@@ -1,0 +1,242 @@
+"""Targets: which number of the output is to be explained.
+
+| target | score of an example |
+|---|---|
+| ``"predicted"``, ``"top3"`` | the class with the largest score; the three largest (a target axis K) |
+| ``281``, ``"tabby"`` | that class, by number or by name |
+| list or array (N,) | one class per example; (N, K) several per example |
+| bool mask shaped like an example's output | the sum over the mask |
+| float tensor shaped like an example's output | the dot product with it |
+| ``Region(category, mask)`` | the category's scores (N, C, H, W) summed over a region |
+| callable | its result (N,) or (N, K), called with the network's whole output |
+
+Outputs (N, C) are classes; (N,) and (N, 1) have one score, number 0; (N, L, V) are tokens, read at the last position;
+(N, C, H, W) are dense: a class is averaged over all positions. Scores are logits where the network ends in a softmax or
+sigmoid that can be seen; the result's notes say so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from fluoroscope.errors import NumericalError, TargetError, nearest
+
+__all__ = ["Picked", "Region", "Target", "TargetLike"]
+
+TargetLike = Any
+"""int, str, list, array, tensor, Region or callable: see this module's table."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """Sum of a category's scores over ``mask`` (H, W); all positions where no mask is given."""
+
+    category: int
+    mask: Any = None
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Scores chosen from an output: ``scores`` (N,) or (N, K), still on the tape; ``indices`` likewise, -1 for no class."""
+
+    scores: torch.Tensor
+    indices: np.ndarray[Any, Any]
+    labels: tuple[tuple[str, ...], ...]
+
+
+class Target:
+    """A target as the user wrote it, for ``count`` examples in all; batches take their :meth:`part`."""
+
+    def __init__(
+        self, wanted: TargetLike, count: int, name_of: Callable[[int], str], classes: Sequence[str] | None = None
+    ) -> None:
+        self.wanted = self._per_example(wanted, count, classes)
+        self.name_of = name_of
+        self.classes = classes
+
+    def part(self, start: int, stop: int) -> Target:
+        """The target of examples ``start`` to ``stop``."""
+        clone = object.__new__(Target)
+        clone.name_of, clone.classes = self.name_of, self.classes
+        clone.wanted = self.wanted[start:stop] if isinstance(self.wanted, np.ndarray) else self.wanted
+        return clone
+
+    @property
+    def description(self) -> str:
+        """The target in a few words, for the provenance."""
+        wanted = self.wanted
+        if isinstance(wanted, np.ndarray):
+            return str(wanted.tolist()) if wanted.size <= 16 else f"one of {wanted.size} per example"
+        if isinstance(wanted, torch.Tensor):
+            return f"{'mask' if wanted.dtype == torch.bool else 'direction'} {tuple(wanted.shape)}"
+        return getattr(wanted, "__qualname__", None) or repr(wanted)
+
+    def _per_example(self, wanted: Any, count: int, classes: Sequence[str] | None) -> Any:
+        if isinstance(wanted, (str, bytes)) and not _is_rank(wanted):
+            return np.full(count, _class_number(str(wanted), classes))
+        if isinstance(wanted, bool):
+            raise TargetError("a target can't be a single truth value", got=wanted, expected="a class number or a mask")
+        if isinstance(wanted, (int, np.integer)):
+            return np.full(count, int(wanted))
+        if isinstance(wanted, torch.Tensor):
+            if wanted.is_floating_point() or wanted.dtype == torch.bool:
+                return wanted
+            wanted = wanted.detach().cpu().numpy()
+        if isinstance(wanted, np.ndarray) and wanted.dtype.kind in "fb":
+            return torch.from_numpy(wanted)
+        if isinstance(wanted, (list, tuple, range, np.ndarray)):
+            return self._list(wanted, count, classes)
+        if isinstance(wanted, (str, Region)) or callable(wanted):
+            return wanted
+        raise TargetError(
+            "a target of this type is not understood",
+            got=type(wanted).__name__,
+            expected="int, str, list, mask, tensor, Region or callable",
+        )
+
+    def _list(self, wanted: Any, count: int, classes: Sequence[str] | None) -> np.ndarray[Any, Any]:
+        if any(isinstance(w, str) for w in wanted):
+            wanted = [_class_number(w, classes) if isinstance(w, str) else w for w in wanted]
+        try:
+            numbers = np.asarray(wanted)
+        except ValueError as error:
+            raise TargetError(
+                "the list of targets is ragged", got=str(error), expected="(N,) or (N, K) class numbers"
+            ) from error
+        if numbers.dtype.kind not in "iu" or numbers.ndim not in (1, 2) or len(numbers) != count:
+            raise TargetError(
+                "the list of targets does not fit the examples",
+                got=f"shape {numbers.shape}, {numbers.dtype}",
+                expected=f"({count},) or ({count}, K) class numbers, one row per example",
+                remedy="for several targets of one example write [[3, 5]]",
+            )
+        return numbers
+
+    def pick(self, output: torch.Tensor, whole: Any = None) -> Picked:
+        """The scores of this target in ``output``, the network's scores for a batch.
+
+        Raises:
+            TargetError: an index out of range, or a mask, direction or callable that does not fit.
+            NumericalError: NaN among the scores that were asked for.
+        """
+        if not isinstance(self.wanted, (str, np.ndarray)):
+            scores = self._special(output, output if whole is None else whole)
+            picked = Picked(
+                scores,
+                np.full(tuple(scores.shape), -1),
+                tuple((self.description,) * (scores.shape[1] if scores.ndim > 1 else 1) for _ in range(len(scores))),
+            )
+        else:
+            picked = self._classes(_class_scores(output))
+        if not bool(torch.isfinite(picked.scores).all()):
+            bad = int((~torch.isfinite(picked.scores)).sum())
+            raise NumericalError(
+                "the network's score of the target is not a number",
+                got=f"{bad} of {picked.scores.numel()} scores NaN or infinite",
+            )
+        return picked
+
+    def _classes(self, scores: torch.Tensor) -> Picked:
+        if isinstance(self.wanted, str):
+            count = 1 if self.wanted == "predicted" else min(int(self.wanted[3:]), scores.shape[1])
+            best = scores.detach().topk(count, dim=1).indices
+            indices = best[:, 0] if self.wanted == "predicted" else best
+        else:
+            low, high = int(self.wanted.min()), int(self.wanted.max())
+            if low < 0 or high >= scores.shape[1]:
+                raise TargetError(
+                    "the target is out of range",
+                    got=low if low < 0 else high,
+                    expected=f"0 to {scores.shape[1] - 1}: the network has {scores.shape[1]} outputs",
+                )
+            indices = torch.as_tensor(self.wanted, device=scores.device)
+        flat = indices if indices.ndim == 2 else indices[:, None]
+        chosen = scores.gather(1, flat)
+        numbers = indices.cpu().numpy()
+        labels = tuple(tuple(self.name_of(int(i)) for i in row) for row in flat.cpu().numpy())
+        return Picked(chosen if indices.ndim == 2 else chosen[:, 0], numbers, labels)
+
+    def _special(self, output: torch.Tensor, whole: Any) -> torch.Tensor:
+        wanted = self.wanted
+        if isinstance(wanted, Region):
+            return _region(output, wanted)
+        if isinstance(wanted, torch.Tensor):
+            return _weighted(output, wanted.to(output.device))
+        scores = wanted(whole)
+        if not isinstance(scores, torch.Tensor) or scores.ndim not in (1, 2) or len(scores) != len(output):
+            got = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+            raise TargetError(
+                "the target's callable gave something else than scores",
+                got=got,
+                expected=f"a tensor ({len(output)},) or ({len(output)}, K)",
+            )
+        return scores
+
+
+def _is_rank(text: str | bytes) -> bool:
+    return isinstance(text, str) and (text == "predicted" or re.fullmatch(r"top[1-9]\d*", text) is not None)
+
+
+def _class_number(name: str, classes: Sequence[str] | None) -> int:
+    names = [str(c) for c in classes or ()]
+    if name in names:
+        return names.index(name)
+    loose = [i for i, c in enumerate(names) if name.lower() in [part.strip().lower() for part in c.split(",")]]
+    if len(loose) == 1:
+        return loose[0]
+    raise TargetError(
+        "no class of that name" if names else "the target is a name, and the names of the classes are not known",
+        got=name,
+        expected="'predicted', 'top5', a class number, or a class name",
+        nearest=nearest(name, names),
+        remedy=None if names else "give them: fs.Subject(model, classes=[...])",
+    )
+
+
+def _class_scores(output: torch.Tensor) -> torch.Tensor:
+    """(N, classes) of an output of any rank, as the module's docstring says."""
+    if output.ndim == 1:
+        return output[:, None]
+    if output.ndim == 2:
+        return output
+    if output.ndim == 3:
+        return output[:, -1]
+    if output.ndim in (4, 5):
+        return output.flatten(2).mean(2)
+    raise TargetError(
+        "the network's output has no classes",
+        got=f"shape {tuple(output.shape)}",
+        expected="(N, classes)",
+        remedy="give a callable: target=lambda output: ...",
+    )
+
+
+def _region(output: torch.Tensor, region: Region) -> torch.Tensor:
+    if output.ndim < 3 or not 0 <= region.category < output.shape[1]:
+        raise TargetError(
+            "the region does not fit the output",
+            got=f"category {region.category}, output {tuple(output.shape)}",
+            expected="an output (N, C, H, W)",
+        )
+    scores = output[:, region.category]
+    if region.mask is None:
+        return scores.flatten(1).sum(1)
+    return _weighted(scores, torch.as_tensor(region.mask, device=output.device))
+
+
+def _weighted(output: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    if tuple(weights.shape) not in (tuple(output.shape), tuple(output.shape[1:])):
+        raise TargetError(
+            "the mask or direction does not fit the output",
+            got=f"shape {tuple(weights.shape)}",
+            expected=f"{tuple(output.shape[1:])}, an example's output",
+        )
+    return (
+        (output * weights.to(output.dtype)).flatten(1).sum(1) if output.ndim > 1 else output * weights.to(output.dtype)
+    )

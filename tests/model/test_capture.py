@@ -1,0 +1,219 @@
+"""Replay, modes and the guard: the same numbers by doing less, and nothing left behind."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import fluoroscope as fs
+from fluoroscope.errors import InputError, LayerError, ModelError
+from fluoroscope.model.capture import gradients, tape
+from fluoroscope.model.guard import Guard
+from fluoroscope.model.inputs import prepare_inputs
+from fluoroscope.model.modes import RELU, FunctionTap, OperationTap
+from fluoroscope.model.replay import Replay
+from fluoroscope.model.study import Study
+from fluoroscope.model.subject import Subject
+from tests.contract.networks import Functional, Plain, differences, images, network, snapshot
+
+
+class Branched(nn.Module):
+    """A residual network with a shared in-place ReLU and lines of its own between modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Conv2d(i, 4, 3, padding=1) for i in (3, 4, 4))
+        self.relu, self.fc = nn.ReLU(inplace=True), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = self.relu(self.a(x))
+        second = self.relu(self.b(first) + 0.1)
+        third = self.relu(self.c(second) + first * 2)
+        return self.fc(third.mean((2, 3)))
+
+
+@pytest.mark.parametrize("layer", ["a", "b", "c", "relu@0", "relu@1", "relu"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_replay_equals_a_whole_run(layer: str, times: int) -> None:
+    """A changed layer output gives the same scores by replay as by a hook in a whole run."""
+    torch.manual_seed(0)
+    model, x = Branched().eval(), images(2)
+    before = snapshot(model)
+    subject = Subject(model)
+    with Study(subject) as study, torch.no_grad():
+        name = study.layer(layer)
+        replay = Replay(study, prepare_inputs(x, subject), name)
+        new = replay.activation.repeat_interleave(times, 0) * torch.rand(2 * times, 4, 1, 1)
+        kept = new.clone()
+        _, scores = replay(new, times)
+    assert torch.equal(new, kept)
+    assert differences(before, snapshot(model)) == []
+    calls = iter(range(9))
+    wanted = name.call if name.call is not None else (2 if name.module == "relu" else 0)
+    handle = model.get_submodule(name.module).register_forward_hook(
+        lambda m, a, out: new.clone() if next(calls) == wanted else None
+    )
+    with torch.no_grad():
+        expected = model(x.repeat_interleave(times, 0))
+    handle.remove()
+    torch.testing.assert_close(scores, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_replay_computes_the_tail_only() -> None:
+    model, x = network(), images(2)
+    subject = Subject(model)
+    ran: list[str] = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            usual = module._conv_forward if isinstance(module, nn.Conv2d) else None
+            if usual is not None:
+                module._conv_forward = lambda *a, u=usual, n=name: (ran.append(n), u(*a))[1]  # type: ignore[method-assign]
+    with Study(subject) as study, torch.no_grad():
+        replay = Replay(study, prepare_inputs(x, subject), study.layer("block"))
+        ran.clear()
+        replay(replay.activation)
+        assert ran == []
+        assert replay.skipped == 1  # the stem, as one
+        replay = Replay(study, prepare_inputs(x, subject), study.layer("stem"))
+        ran.clear()
+        replay(replay.activation)
+    assert ran == ["block.0"]
+
+
+def test_replay_of_a_layer_that_does_not_run() -> None:
+    subject = Subject(network(Functional))
+    with Study(subject) as study, pytest.raises(LayerError, match="did not run"):
+        Replay(study, prepare_inputs(images(1), subject), study.layer("stem"))
+
+
+def test_several_layers_share_one_tape() -> None:
+    torch.manual_seed(0)
+    model, x = Branched().eval(), images(2)
+    subject = Subject(model)
+    with Study(subject) as study:
+        inputs = prepare_inputs(x, subject)
+        names = [study.layer(n) for n in ("b", "a")]
+        taped = tape(study, inputs, names)
+        both = gradients(study, taped, taped.scores[:, 0])
+        assert study.forwards == 2
+        for name in names:
+            alone = tape(study, inputs, [name])
+            torch.testing.assert_close(gradients(study, alone, alone.scores[:, 0])[name], both[name])
+
+
+def test_function_mode_sees_functional_and_module_calls_alike() -> None:
+    """Guided backpropagation by a mode: the same for nn.ReLU and F.relu, where module hooks would miss the second."""
+
+    class Guided(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(x)
+            return x.clamp(min=0)
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            (x,) = ctx.saved_tensors
+            return grad.clamp(min=0) * (x > 0)
+
+    def guided(model: nn.Module) -> torch.Tensor:
+        x = images(2).requires_grad_()
+        with FunctionTap(dict.fromkeys(RELU, lambda f, args, kwargs: Guided.apply(args[0]))):
+            score = model.eval()(x)[:, 1].sum()
+        return torch.autograd.grad(score, x)[0]
+
+    functional, modules = guided(network(Functional)), guided(network(Plain))
+    torch.testing.assert_close(functional, modules)
+    x = images(2).requires_grad_()
+    plain = torch.autograd.grad(network(Functional).eval()(x)[:, 1].sum(), x)[0]
+    assert not torch.allclose(functional, plain)
+
+
+def test_dispatch_mode_sees_every_operation() -> None:
+    seen: list[str] = []
+    with OperationTap(lambda op, args, kwargs, out: seen.append(op._schema.name)), torch.no_grad():
+        network(Functional).eval()(images(1))
+    assert seen.count("aten::convolution") == 2
+    assert any("relu" in name for name in seen)
+    assert "aten::addmm" in seen
+
+
+def test_the_guard_restores_parameters_flags_and_refuses_changes() -> None:
+    class Changing(Plain):
+        def forward(self, x: torch.Tensor) -> Any:
+            with torch.no_grad():
+                self.fc.bias.add_(1)
+            return super().forward(x)
+
+    with pytest.raises(ModelError, match="changes its own parameters"):
+        fs.GradCAM()(network(Changing), images(1), target=0)
+
+
+def test_the_guard_restores_replaced_and_deleted_attributes() -> None:
+    model = network()
+    model.cache = {"a": [1]}  # type: ignore[assignment]
+    before = snapshot(model)
+    with Guard(model):
+        del model.calls
+        model.extra = 3  # type: ignore[assignment]
+        model.cache["b"] = 2  # type: ignore[index]
+        model.stem = nn.Identity()  # type: ignore[assignment]
+        model.fc.bias.requires_grad_(False)
+        model.fc.register_forward_hook(lambda *_: None)
+        model.seen = torch.ones(())
+        model.fc.weight.grad = None
+        torch.rand(3)
+    assert differences(before, snapshot(model)) == []
+
+
+def test_nothing_keeps_the_network_alive() -> None:
+    model = network()
+    fs.GradCAM()(model, images(1), target=0)
+    fs.Activations(layer="block")(model, images(1))
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_batches_shrink_when_memory_runs_out() -> None:
+    class Small(Plain):
+        def forward(self, x: torch.Tensor) -> Any:
+            if len(x) > 2:
+                raise torch.OutOfMemoryError("planted")
+            return super().forward(x)
+
+    found = fs.GradCAM(batch_size=5)(network(Small), images(5), target=0)
+    expected = fs.GradCAM(layer="block")(network(), images(5), target=0)
+    torch.testing.assert_close(torch.from_numpy(found.values), torch.from_numpy(expected.values), rtol=1e-5, atol=1e-8)
+    assert any("memory ran out; batches were cut to 2" in n for n in found.notes)
+
+
+def test_inputs_of_every_form() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor, scale: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+            y = self.fc(x)
+            return (y if scale is None else y * scale[:, None]), x
+
+    model, x = Two(), torch.rand(3, 4)
+    alone = fs.Saliency()(model, x, target=0).values
+    scale = torch.tensor([1.0, 2.0, 3.0])
+    for given in ((x, scale), {"x": x, "scale": scale}, [x.numpy(), scale.numpy()][0]):
+        found = fs.Saliency(batch_size=2)(model, given, target=0).values
+        factor = 1.0 if not isinstance(given, tuple | dict) else scale.numpy()[:, None]
+        torch.testing.assert_close(torch.from_numpy(found), torch.from_numpy(alone * factor))
+    with pytest.raises(InputError, match="no input"):
+        fs.Saliency()(model, (), target=0)
+    with pytest.raises(InputError, match="batch axis"):
+        fs.GradCAM()(network(), images(1)[0])
+    with pytest.raises(InputError, match="failed on this input"):
+        fs.Saliency()(model, torch.rand(2, 5))

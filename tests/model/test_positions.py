@@ -1,0 +1,46 @@
+"""Positions: which axis is what, for the layouts that networks use."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fluoroscope.model.positions import layout_of
+
+IMAGE = (1, 3, 224, 224)
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "axes", "grid", "prefix"),
+    [
+        ((1, 512, 7, 7), IMAGE, "NCHW", (7, 7), 0),
+        ((1, 7, 7, 768), IMAGE, "NHWC", (7, 7), 0),  # Swin
+        ((1, 14, 14, 14), IMAGE, "NCHW", (14, 14), 0),
+        ((1, 24, 32, 64), (1, 3, 384, 512), "NHWC", (24, 32), 0),
+        ((1, 8, 8, 16), (1, 32, 32, 3), "NHWC", (8, 8), 0),  # Keras
+        ((1, 197, 768), IMAGE, "NLD", (14, 14), 1),  # ViT
+        ((1, 198, 768), IMAGE, "NLD", (14, 14), 2),  # DeiT, distilled
+        ((1, 201, 768), IMAGE, "NLD", (14, 14), 5),  # registers
+        ((1, 49, 768), IMAGE, "NLD", (7, 7), 0),
+        ((1, 25, 8), (1, 3, 16, 24), "NLD", (4, 6), 1),
+        ((1, 64, 40), (1, 2, 80), "NCT", (40,), 0),
+        ((1, 12, 64), (1, 12), "NLD", (12,), 0),
+        ((1, 4, 5, 6, 7), (1, 1, 10, 12, 14), "NCZHW", (5, 6, 7), 0),
+        ((1, 10), IMAGE, "ND", (), 0),
+    ],
+)
+def test_layouts(shape: tuple[int, ...], given: tuple[int, ...], axes: str, grid: tuple[int, ...], prefix: int) -> None:
+    layout = layout_of(shape, given)
+    assert layout is not None
+    assert ("".join(layout.axes), layout.grid, layout.prefix) == (axes, grid, prefix)
+
+
+def test_tokens_go_back_to_their_places() -> None:
+    layout = layout_of((2, 7, 3), (2, 3, 32, 48))
+    assert layout is not None
+    tokens = torch.arange(42.0).reshape(2, 7, 3)
+    maps = layout.to_maps(tokens)
+    assert maps.shape == (2, 3, 2, 3)
+    for i in range(2):
+        for j in range(3):
+            assert torch.equal(maps[1, :, i, j], tokens[1, 1 + 3 * i + j])

@@ -1,0 +1,95 @@
+"""Targets: each kind of target on each kind of output, and mistakes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from fluoroscope.errors import NumericalError, TargetError
+from fluoroscope.model.outputs import main_output, map_first_tensor
+from fluoroscope.model.targets import Region, Target
+
+CLASSES = ["cat, tabby", "dog", "dog house"]
+
+
+def pick(wanted: Any, output: torch.Tensor) -> Any:
+    return Target(wanted, len(output), lambda i: CLASSES[i] if i < 3 else str(i), CLASSES).pick(output)
+
+
+OUTPUT = torch.tensor([[0.1, 3.0, 0.2], [5.0, -1.0, 0.3]])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "scores", "indices"),
+    [
+        ("predicted", [3.0, 5.0], [1, 0]),
+        (2, [0.2, 0.3], [2, 2]),
+        ("dog", [3.0, -1.0], [1, 1]),
+        ("tabby", [0.1, 5.0], [0, 0]),
+        ([2, 0], [0.2, 5.0], [2, 0]),
+        (["dog house", "dog"], [0.2, -1.0], [2, 1]),
+        (torch.tensor([1, 2]), [3.0, 0.3], [1, 2]),
+        ("top2", [[3.0, 0.2], [5.0, 0.3]], [[1, 2], [0, 2]]),
+        ([[0, 1], [2, 0]], [[0.1, 3.0], [0.3, 5.0]], [[0, 1], [2, 0]]),
+        (torch.tensor([True, False, True]), [0.3, 5.3], [-1, -1]),
+        (torch.tensor([1.0, -1.0, 0.0]), [-2.9, 6.0], [-1, -1]),
+        (lambda o: o[:, 0] * 10, [1.0, 50.0], [-1, -1]),
+    ],
+)
+def test_scores_and_indices(wanted: Any, scores: Any, indices: Any) -> None:
+    picked = pick(wanted, OUTPUT)
+    torch.testing.assert_close(picked.scores, torch.tensor(scores))
+    assert picked.indices.tolist() == indices
+
+
+def test_labels_are_class_names() -> None:
+    assert pick("top2", OUTPUT).labels == (("dog", "dog house"), ("cat, tabby", "dog house"))
+
+
+def test_outputs_of_other_ranks() -> None:
+    assert pick("predicted", torch.tensor([1.5, -2.0])).scores.tolist() == [1.5, -2.0]
+    tokens = torch.arange(12.0).reshape(1, 4, 3)
+    assert pick("predicted", tokens).scores.tolist() == [11.0]  # the last position
+    dense = torch.arange(24.0).reshape(1, 3, 2, 4)
+    assert pick(1, dense).scores.tolist() == [dense[0, 1].mean()]
+    mask = torch.zeros(2, 4)
+    mask[0, 1] = mask[1, 3] = 1
+    assert pick(Region(2, mask), dense).scores.tolist() == [17.0 + 23.0]
+    assert pick(Region(0), dense).scores.tolist() == [28.0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (3, "0 to 2"),
+        (-1, "0 to 2"),
+        ([0], r"\(2,\)"),
+        ([[0], [1, 2]], "ragged"),
+        ("dogg", "'dog'"),
+        (True, "truth value"),
+        (1.5, "type"),
+        (torch.ones(4), "does not fit the output"),
+        (lambda o: 3, "callable"),
+        (Region(7), "category 7"),
+    ],
+)
+def test_mistakes(wanted: Any, said: str) -> None:
+    with pytest.raises(TargetError, match=said):
+        pick(wanted, OUTPUT)
+
+
+def test_nan_scores() -> None:
+    with pytest.raises(NumericalError, match="1 of 2 scores"):
+        pick(1, torch.tensor([[0.0, float("nan")], [0.0, 1.0]]))
+
+
+def test_the_main_output_is_found() -> None:
+    a, b = torch.rand(2), torch.rand(3)
+    assert main_output((a, b)) is a
+    assert main_output({"loss": a, "logits": b}) is b
+    assert main_output({"ids": torch.tensor([1]), "x9": [None, b]}) is b
+    changed = map_first_tensor({"ids": torch.tensor([1]), "h": (a, b)}, lambda t: t * 2)
+    assert torch.equal(changed["h"][0], a * 2)
+    assert changed["h"][1] is b
