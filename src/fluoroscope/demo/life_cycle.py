@@ -1,0 +1,158 @@
+"""The demo: a small network's whole life on real handwriting, and a report of what was inside it at each time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fluoroscope.demo.localisation import Located, attribution_methods, locate, scorecard
+from fluoroscope.demo.network import SceneNet, as_subject, make_network
+from fluoroscope.demo.scenes import Scenes, make_scenes
+from fluoroscope.demo.training import TrainingRun, accuracy, as_history, train
+from fluoroscope.errors import FluoroscopeError
+from fluoroscope.methods.progress import progress
+from fluoroscope.methods.registry import methods
+from fluoroscope.methods.weights.weight_maps import WeightMaps
+from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.subject import Subject
+from fluoroscope.report import report
+from fluoroscope.results import Scorecard, TensorSummary, atomic_write
+
+__all__ = ["Demo", "Size", "run"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much work the demo does: scenes per epoch, epochs, scenes for checking, scenes shown in the report."""
+
+    training: int = 5000
+    epochs: int = 8
+    checking: int = 1000
+    pointing: int = 200
+    shown: int = 6
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a demo made: files by what they are, the accuracy on unseen digits, the localisation table."""
+
+    files: dict[str, Path]
+    accuracy: float
+    seconds: float
+    localisation: Scorecard
+
+
+def run(out: str | Path = "demo", *, seed: int = 0, echo: Callable[[str], None] = print, size: Size | None = None) -> Demo:
+    """Train a network on real handwriting, look at it at every stage of its life, and check the pictures.
+
+    ``echo`` is told, line by line, what happens. Files are written into the folder ``out``: the report, the network's
+    weights, the training's history, the scenes shown.
+
+    Raises:
+        MissingExtra: scikit-learn, which brings the handwriting, is not installed.
+        ResultFileError: the folder can't be written.
+    """
+    size, folder, started = size or Size(), Path(out), time.perf_counter()
+    network = make_network(seed)
+    before = WeightMaps()(network).replace(title="Weights before training")
+    unseen = make_scenes(size.checking, seed + 1_000_003, split="test")
+    echo(f"training {sum(p.numel() for p in network.parameters()):,} parameters on handwritten digits among clutter")
+    training = _train(network, unseen, size, seed)
+    score = accuracy(network, unseen)
+    echo(f"trained in {training.seconds:.0f} s; reads {score:.1%} of {len(unseen):,} scenes with digits it never saw (chance: 10%)")
+    subject = as_subject(network)
+    table = _localisation(subject, _read_rightly(subject, unseen, size.pointing))
+    for line in _table(table):
+        echo(line)
+    files = _write(folder, subject, unseen, before, training, table, size)
+    return Demo(files, score, time.perf_counter() - started, table)
+
+
+def _train(network: SceneNet, unseen: Scenes, size: Size, seed: int) -> TrainingRun:
+    with progress("Training", size.epochs * -(-size.training // 64)) as bar:
+        return train(
+            network,
+            lambda epoch: make_scenes(size.training, seed + epoch),
+            unseen,
+            epochs=size.epochs,
+            seed=seed,
+            progress=lambda step, total, loss, accuracy: bar.advance(),
+        )
+
+
+def _read_rightly(subject: Subject, scenes: Scenes, count: int) -> Scenes:
+    """The first ``count`` scenes that the network classifies as what they show: only there is the digit the evidence."""
+    with torch.no_grad():
+        answers = subject.module.eval()(torch.from_numpy(scenes.images)).argmax(1).numpy()
+    return scenes.subset(np.flatnonzero(answers == scenes.labels)[:count])
+
+
+def _localisation(subject: Subject, scenes: Scenes) -> Scorecard:
+    inputs = _inputs(scenes)
+    found: list[Located | tuple[str, FluoroscopeError]] = []
+    for method in attribution_methods(subject):
+        try:
+            found.append(locate(method, subject, inputs, scenes))
+        except FluoroscopeError as error:
+            found.append((method.title, error))
+    return scorecard(found, scenes)
+
+
+def _inputs(scenes: Scenes) -> Inputs:
+    names = tuple(f"scene {n}: a {label}" for n, label in enumerate(scenes.labels))
+    return Inputs((torch.from_numpy(scenes.images),), {}, len(scenes), names)
+
+
+def _table(card: Scorecard) -> list[str]:
+    """The localisation table as lines of text."""
+    width = max(map(len, card.rows), default=0)
+    lines = [f"is the picture true? how often each method's peak falls on the digit (a random place: {card.reference[0]:.0%})"]
+    for name, values, errors in zip(card.rows, card.table, card.errors if card.errors is not None else (), strict=True):
+        lines.append(f"  {name:<{width}}  {values[0]:6.1%} ± {errors[0]:.1%}")
+    return lines
+
+
+def _write(folder: Path, subject: Subject, scenes: Scenes, before: TensorSummary, training: TrainingRun, table: Scorecard, size: Size) -> dict[str, Path]:
+    from safetensors.torch import save
+
+    shown = scenes.subset(_one_of_each(scenes.labels, size.shown))
+    history = as_history(training)
+    after = WeightMaps()(subject).replace(title="Weights after training")
+    path = report(
+        subject,
+        _inputs(shown),
+        folder / "report.html",
+        title="A network's life: reading digits among clutter",
+        methods=[cls for name, cls in methods().items() if name != WeightMaps.name],
+        extra={"before": [before], "during": [history], "after": [after], "inference": [table]},
+        limit=size.shown,
+    )
+    weights = folder / "network.safetensors"
+    with atomic_write(weights) as handle:
+        handle.write(save({k: v.contiguous() for k, v in subject.module.state_dict().items()}))
+    return {
+        "report": path,
+        "weights": weights,
+        "history": history.save(folder / "history.fluo"),
+        "scenes": _write_scenes(folder / "scenes", shown),
+    }
+
+
+def _one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
+    """Places of ``count`` examples, different classes first."""
+    first = [int(np.flatnonzero(labels == c)[0]) for c in np.unique(labels)]
+    rest = [n for n in range(len(labels)) if n not in first]
+    return np.array((first + rest)[:count])
+
+
+def _write_scenes(folder: Path, scenes: Scenes) -> Path:
+    for n, (image, label) in enumerate(zip(scenes.images, scenes.labels, strict=True)):
+        with atomic_write(folder / f"{n}_digit{label}.png") as handle:
+            Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(handle, format="PNG")
+    return folder
