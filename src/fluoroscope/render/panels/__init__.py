@@ -1,0 +1,18 @@
+"""Panels of the page: one file per kind of result. A builder says for which kind it is; nothing here knows a method."""
+
+from fluoroscope.render.panels import attribution, feature_maps, history, layer_summary, scorecard, tensor_summary
+from fluoroscope.render.panels.registry import Panel, PanelError, builder, kinds, panels_of
+
+__all__ = [
+    "Panel",
+    "PanelError",
+    "attribution",
+    "builder",
+    "feature_maps",
+    "history",
+    "kinds",
+    "layer_summary",
+    "panels_of",
+    "scorecard",
+    "tensor_summary",
+]
