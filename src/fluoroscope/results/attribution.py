@@ -77,9 +77,11 @@ class Attribution(Result):
             )
         rows = self._weights(self.data.shape[-2], height, -2)
         columns = self._weights(self.data.shape[-1], width, -1)
-        return np.asarray(
-            np.einsum("yh,...hw,xw->...yx", rows, self.data, columns, optimize=True), dtype=self.data.dtype
-        )
+        finite = np.isfinite(self.data)
+        full = rows @ np.where(finite, self.data, 0) @ columns.T
+        if not finite.all():
+            full[rows @ (~finite).astype(float) @ columns.T > 0] = np.nan
+        return np.asarray(full, dtype=self.data.dtype)
 
     def _weights(self, cells: int, length: int, axis: int) -> Array:
         size = self.size[axis] if self.size else cells
