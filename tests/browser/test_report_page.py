@@ -1,0 +1,345 @@
+"""The page in a browser, opened as a file without network: what a reader sees, reaches and reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fluoroscope.render.page import PanelError, Section, page, write_page
+from fluoroscope.render.template import TEMPLATE
+from tests.browser import sample_results as sample
+
+pytestmark = pytest.mark.skipif(not TEMPLATE.is_file(), reason="the page has not been built: npm run build in web/")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    sections = [
+        Section("before", "Before training", "As it is built.", [sample.layer_summary(), sample.tensor_summary()]),
+        Section("during", "During training", "", [sample.history()]),
+        Section(
+            "after",
+            sample.BREAKOUT,
+            sample.RTL,
+            [
+                sample.grad_cam(),
+                sample.occlusion(),
+                sample.saliency(),
+                sample.scorecard(),
+                sample.tokens(),
+                sample.columns(),
+                sample.series(),
+                PanelError(sample.BREAKOUT, f"No attention here. {sample.BREAKOUT}"),
+            ],
+        ),
+        Section("inference", "At inference", "", [sample.feature_maps()]),
+    ]
+    facts = [("Model", sample.BREAKOUT), ("Samples", sample.LONG)]
+    html = page([], title=sample.BREAKOUT, subtitle=sample.LONG, facts=facts, sections=sections)
+    return write_page(html, tmp_path_factory.mktemp("page") / "report.html")
+
+
+class View:
+    """An open page that remembers everything that went wrong on it."""
+
+    def __init__(
+        self, chromium, path: Path, width: int = 1280, scheme: str = "light", reduced: str = "no-preference"
+    ) -> None:
+        self.context = chromium.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion=reduced, offline=True
+        )
+        self.page = self.context.new_page()
+        self.trouble: list[str] = []
+        self.page.on("console", lambda m: self.trouble.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda e: self.trouble.append(str(e)))
+        self.page.on(
+            "request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else self.trouble.append(r.url)
+        )
+        self.page.add_init_script(
+            "window.violations = [];"
+            "addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective))"
+        )
+        self.page.goto(path.as_uri())
+        for article in self.page.locator("article").all():
+            article.scroll_into_view_if_needed()
+        self.page.wait_for_function("!document.querySelector('.waiting')")
+        self.page.wait_for_timeout(400)
+
+    def panel(self, kind: str, number: int = 0):
+        return self.page.locator(f'article[data-kind="{kind}"]').nth(number)
+
+    def close(self) -> None:
+        violations, broken = self.page.evaluate("[violations, window.broken ?? null]")
+        self.context.close()
+        assert self.trouble == []
+        assert violations == []
+        assert broken is None
+
+
+@pytest.fixture
+def view(chromium, report):
+    opened = View(chromium, report)
+    yield opened
+    opened.close()
+
+
+def spoken(text: str) -> float:
+    """A number of the page as a number again."""
+    return float(text.replace("\u2212", "-").replace("\u2009", "").strip())
+
+
+def pixel(canvas, u: float, v: float) -> list[int]:
+    """Colour of a canvas at parts (u, v) of its width and height."""
+    script = """(c, [u, v]) => {
+        const copy = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d');
+        copy.drawImage(c, Math.floor(u * c.width), Math.floor(v * c.height), 1, 1, 0, 0, 1, 1);
+        return [...copy.getImageData(0, 0, 1, 1).data];
+    }"""
+    return canvas.evaluate(script, [u, v])
+
+
+def test_every_panel_is_there_and_names_are_text(view):
+    kinds = [a.get_attribute("data-kind") for a in view.page.locator("article").all()]
+    assert kinds[:5] == ["layer-summary", "tensor-summary", "history", "attribution", "scorecard"]
+    assert kinds[5:] == ["attribution"] * 3 + ["error", "feature-maps"]
+    assert view.page.locator("h1").inner_text() == sample.BREAKOUT
+    assert view.page.title() == sample.BREAKOUT
+    assert view.page.locator("img").count() == 0
+    assert view.panel("error").locator(".trouble").inner_text() == f"No attention here. {sample.BREAKOUT}"
+    assert view.page.locator("article .trouble").count() == 1
+
+
+def test_attribution_peaks_and_readings_are_the_raw_values(view):
+    panel = view.panel("attribution")
+    cells = panel.locator("[data-row][data-column]")
+    assert cells.count() == 6 * 3
+    result = sample.grad_cam()
+    peak = result.data[0, 0].max()
+    assert panel.locator("figure").first.locator(".value").inner_text() == f"peak {peak:.4g}"
+    cell = panel.locator('[data-row="0"][data-column="0"]')
+    cell.scroll_into_view_if_needed()
+    box = cell.bounding_box()
+    # pixel (38, 21) of the 64 x 64 input lies in cell (4, 2) of 8 x 8
+    view.page.mouse.move(box["x"] + box["width"] * 21.5 / 64, box["y"] + box["height"] * 38.5 / 64)
+    shown = panel.locator("figure").first.locator(".value").inner_text()
+    assert spoken(shown) == pytest.approx(float(result.data[0, 0, 4, 2]), rel=1e-3)
+    # the same place is read in the other methods, by their own cells: (38 - 8) / 4 rounds to row 8, (21 - 8) / 4 to 3
+    other = spoken(panel.locator("figure").nth(1).locator(".value").inner_text())
+    assert other == pytest.approx(float(sample.occlusion().data[0, 0, 8, 3]), rel=1e-3)
+
+
+def test_maps_are_drawn_with_the_rule_of_the_results(view):
+    """A map alone is the palette at the interpolated values, to the rounding of 256 colours."""
+    panel = view.panel("attribution")
+    panel.get_by_text("Map", exact=True).click()
+    view.page.wait_for_timeout(200)
+    canvas = panel.locator('[data-row="0"][data-column="0"] canvas')
+    size = canvas.evaluate("c => c.width")
+    smooth = sample.grad_cam().resized(size, size)[0, 0]
+    top = sample.grad_cam().data.max()
+    stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in palette("sequential")], float)
+    for u, v in ((0.31, 0.36), (0.5, 0.5), (0.1, 0.9), (0.35, 0.2)):
+        along = smooth[int(v * size), int(u * size)] / top * (len(stops) - 1)
+        expected = [np.interp(along, range(len(stops)), stops[:, c]) for c in range(3)]
+        assert np.abs(np.array(pixel(canvas, u, v)[:3]) - expected).max() <= 6
+    panel.get_by_text("Raw", exact=True).click()
+    view.page.wait_for_timeout(200)
+    assert pixel(canvas, 0.255, 0.255) == pixel(canvas, 0.37, 0.37)  # both in cell (2, 2)
+    panel.get_by_text("Image", exact=True).click()
+    view.page.wait_for_timeout(200)
+    pixels = sample.images()[0]
+    np.testing.assert_array_equal(pixel(canvas, 32.5 / 64, 20.5 / 64)[:3], pixels[20, 32])
+
+
+def palette(name: str) -> list[str]:
+    return json.loads((TEMPLATE.parents[1] / "design.json").read_text())["palette"][name]
+
+
+def test_contours_change_with_the_share_of_the_peak(view):
+    panel = view.panel("attribution")
+    panel.get_by_text("Contour", exact=True).click()
+    slider = panel.get_by_label("Share of the peak")
+    canvas = panel.locator('[data-row="0"][data-column="0"] canvas')
+    drawings = set()
+    for share in ("0.2", "0.5", "0.9"):
+        slider.fill(share)
+        view.page.wait_for_timeout(150)
+        drawings.add(canvas.evaluate("c => c.toDataURL()"))
+    assert len(drawings) == 3
+
+
+def test_arrow_keys_move_through_the_grid_and_enter_enlarges(view):
+    panel = view.panel("attribution")
+    panel.locator('[data-row="0"][data-column="0"]').focus()
+    for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
+        view.page.keyboard.press(key)
+    place = view.page.evaluate("[document.activeElement.dataset.row, document.activeElement.dataset.column]")
+    assert place == ["1", "2"]
+    view.page.keyboard.press("Enter")
+    dialog = view.page.locator("dialog[open]")
+    assert dialog.locator("h3").inner_text() == "Saliency: one"
+    assert spoken(dialog.locator(".reading strong").inner_text()) == 30
+    dialog.get_by_role("application").focus()
+    view.page.keyboard.press("ArrowRight")
+    view.page.keyboard.press("ArrowRight")
+    assert spoken(dialog.locator(".reading strong").inner_text()) == pytest.approx(
+        float(sample.saliency().data[0, 1, 0, 1]), rel=1e-3
+    )
+    view.page.keyboard.press("Escape")
+    assert view.page.locator("dialog").count() == 0
+    assert view.page.evaluate("document.activeElement.dataset.column") == "2"
+
+
+def test_words_bars_and_strips(view):
+    words = view.panel("attribution", 1).locator(".token")
+    assert [w.inner_text().strip() for w in words.all()][:4] == ["the", "film", "is", "not"]
+    assert "\u22121.4 logit" in words.nth(3).get_attribute("title")
+    assert words.nth(6).evaluate("e => e.style.background") == "rgb(112, 29, 0)"  # the largest: the end of the palette
+    bars = view.panel("attribution", 2)
+    assert [spoken(v) for v in bars.locator(".value").all_inner_texts()][:3] == [0.42, 0.21, -0.13]
+    strip = view.panel("attribution", 3).get_by_role("slider")
+    strip.focus()
+    view.page.keyboard.press("End")
+    assert strip.get_attribute("aria-valuenow") == "199"
+
+
+def test_scorecard_numbers_order_and_reference(view):
+    panel = view.panel("scorecard")
+    assert panel.locator("tbody .value").all_inner_texts()[:3] == ["96.0\u2009%", "0.21", "71.0\u2009%"]
+    assert "11.0\u2009%" in panel.locator("tfoot").inner_text()
+    assert panel.locator(".chance").first.evaluate("e => e.style.left") == "11%"
+    fills = panel.locator("tr", has_text="Random map").locator(".fill")
+    assert "bad" in fills.nth(1).get_attribute("class").split()  # worse than chance by more than its error
+    assert not {"good", "bad"} & set(fills.first.get_attribute("class").split())  # as good as chance
+    panel.get_by_role("button", name="Deletion").click()
+    assert panel.locator("tbody th").all_inner_texts()[0] == "Grad-CAM"
+
+
+def test_layers_fold_search_and_sort(view):
+    panel = view.panel("layer-summary")
+    assert "13.7" in panel.locator(".totals").inner_text()
+    rows = panel.locator("tbody tr")
+    assert rows.count() == 9
+    panel.locator('tr[aria-level="2"][aria-expanded="true"]').focus()
+    view.page.keyboard.press("ArrowLeft")
+    assert rows.count() == 4
+    view.page.keyboard.press("ArrowRight")
+    assert rows.count() == 9
+    panel.get_by_role("searchbox").fill("conv2d")
+    assert rows.count() == 3
+    panel.get_by_role("searchbox").fill("")
+    panel.get_by_role("button", name="Parameters").click()
+    assert rows.first.locator("td").first.inner_text().startswith("head")
+
+
+def test_tensors_search_statistics_and_non_finite(view):
+    panel = view.panel("tensor-summary")
+    assert "1 with NaN or infinity" in panel.inner_text()
+    panel.get_by_role("searchbox").fill("head 64")
+    assert panel.locator(".list li").count() == 1
+    detail = panel.locator(".detail")
+    tensor = sample.tensor_summary().tensor("head.weight")
+    assert spoken(detail.locator("dd").nth(1).inner_text()) == pytest.approx(tensor.statistics["std"], rel=1e-3)
+    canvas = detail.locator("canvas")
+    box = canvas.bounding_box()
+    canvas.hover(position={"x": box["width"] * 3.5 / 64, "y": box["height"] * 7.5 / 10})
+    assert "row 7, column 3" in detail.inner_text()
+    assert spoken(detail.locator(".under strong").inner_text()) == pytest.approx(float(tensor.picture[7, 3]), rel=1e-3)
+
+
+def test_curves_break_at_nan_and_read_values(view):
+    panel = view.panel("history")
+    chart = panel.locator("figure").first
+    assert "7 values are NaN or infinite" in panel.inner_text()
+    assert chart.locator("path.gap").count() == 7
+    curve = chart.locator("svg path:not(.gap)").first.get_attribute("d")
+    assert curve.count("M") == 3  # before, between and after the two gaps
+    assert not re.search(r"NaN|Infinity", curve)
+    chart.get_by_role("application").focus()
+    view.page.keyboard.press("ArrowLeft")
+    assert "step 398" in chart.inner_text()
+    value = sample.history().series["loss"].values[398]
+    assert spoken(chart.locator("li b").first.inner_text()) == pytest.approx(float(value), rel=1e-3)
+    assert "log scale" in panel.locator("figure").nth(2).inner_text()
+
+
+def test_feature_maps_layers_scales_and_readings(view):
+    panel = view.panel("feature-maps")
+    assert "all 16 channels" in panel.inner_text()
+    panel.locator(".strip button").nth(1).click()
+    assert "the 64 strongest of 100 channels" in panel.inner_text()
+    tiles = panel.locator(".tiles button")
+    assert tiles.count() == 64
+    channel = int(tiles.first.locator(".foot span").first.inner_text())
+    name = sample.feature_maps().layers[1]
+    canvas = tiles.first.locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    view.page.mouse.move(box["x"] + box["width"] * 5.5 / 16, box["y"] + box["height"] * 5.5 / 16)
+    expected = float(sample.feature_maps().maps[name][0, channel, 5, 5])
+    assert spoken(tiles.first.locator(".foot span").nth(1).inner_text()) == pytest.approx(expected, rel=6e-3)
+    panel.get_by_text("Each its own").click()
+    assert "compare places, not strengths" in panel.inner_text()
+
+
+def test_the_first_tab_skips_to_the_content_and_every_control_is_reached(view):
+    view.page.evaluate("scrollTo(0, 0); document.activeElement.blur()")
+    view.page.keyboard.press("Tab")
+    assert view.page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    view.page.keyboard.press("Enter")
+    assert view.page.evaluate("document.activeElement.id") == "content"
+    seen = set()
+    for _ in range(90):
+        view.page.keyboard.press("Tab")
+        seen.add(view.page.evaluate("document.activeElement.closest('article')?.dataset.kind ?? ''"))
+    assert {"layer-summary", "tensor-summary", "history", "attribution", "scorecard", "feature-maps"} <= seen
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_narrow_screens_never_scroll_sideways(chromium, report, width):
+    opened = View(chromium, report, width=width)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    cell = opened.panel("attribution").locator("[data-row]").first
+    assert cell.bounding_box()["width"] >= 110
+    opened.close()
+
+
+def test_dark_by_system_and_by_choice(chromium, report):
+    opened = View(chromium, report, scheme="dark")
+    colour = "getComputedStyle(document.body).backgroundColor"
+    assert opened.page.evaluate(colour) == "rgb(19, 20, 23)"
+    opened.page.get_by_role("button", name="Theme").click()
+    assert opened.page.evaluate(colour) == "rgb(246, 246, 244)"
+    opened.page.get_by_role("button", name="Theme").click()
+    opened.page.emulate_media(color_scheme="light")
+    assert opened.page.evaluate(colour) == "rgb(19, 20, 23)"
+    opened.page.emulate_media(media="print")
+    assert opened.page.evaluate(colour) == "rgb(255, 255, 255)"
+    opened.close()
+
+
+def test_the_policy_stops_a_script_that_got_in(chromium, report, tmp_path):
+    """The test above can fail: markup that was put into the file by hand is refused by the browser."""
+    text = report.read_text(encoding="utf-8")
+    hurt = tmp_path / "hurt.html"
+    hurt.write_text(text.replace("</body>", "<script>window.broken = 1</script></body>"), encoding="utf-8")
+    opened = View(chromium, hurt)
+    assert opened.page.evaluate("window.broken ?? null") is None
+    assert opened.page.evaluate("violations.length") == 1
+    with pytest.raises(AssertionError):
+        opened.close()
+
+
+def test_a_missing_block_breaks_one_panel_only(chromium, report, tmp_path):
+    text = report.read_text(encoding="utf-8")
+    document = re.search(r'"kind":"history".*?"steps":\{"blob":(\d+)', text)
+    hurt = tmp_path / "hurt.html"
+    hurt.write_text(text.replace(f'id="fs-blob-{document[1]}"', 'id="gone"'), encoding="utf-8")
+    opened = View(chromium, hurt)
+    assert "is missing" in opened.panel("history").inner_text()
+    assert opened.panel("scorecard").locator("tbody .value").count() == 8
+    opened.close()

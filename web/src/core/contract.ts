@@ -1,0 +1,70 @@
+// The page format as types. docs/page-format.md says what each part means; Python writes it, this page reads it.
+
+/** A number, or the name of one that JSON can't hold. */
+export type Num = number | 'nan' | 'inf' | '-inf';
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type Meta = Record<string, Json>;
+
+export interface ArrayRef { blob: number; dtype: 'f2' | 'f4' | 'f8' | 'u1' | 'i4'; shape: number[] }
+export interface ImageRef { blob: number; mime: string; width: number; height: number }
+
+export interface Item { name: string; image: ImageRef | null; features: string[] | null }
+
+export interface PanelBase {
+  id: string; kind: string; title: string; caption: string; notes: string[]; meta: Meta; error?: string;
+}
+
+export interface AttributionCell { label: string; score: Num | null; map: ArrayRef; centers: [number, number][] | null }
+export interface AttributionMethod {
+  title: string; caption: string; unit: string; signed: boolean; axes: string[];
+  range: [Num, Num]; span: [Num, Num]; meta: Meta; verdict: string | null;
+}
+export interface AttributionItem extends Item { cells: AttributionCell[][] }
+export interface AttributionPanel extends PanelBase {
+  methods: AttributionMethod[]; size: number[]; items: AttributionItem[];
+}
+
+export interface FeatureLayer {
+  name: string; type: string; axes: string[]; range: [Num, Num]; span: [Num, Num]; signed: boolean;
+  channels: number[] | null; total: number | null; data: ArrayRef;
+}
+export interface FeatureMapsPanel extends PanelBase { layers: FeatureLayer[]; items: Item[] }
+
+export interface Tensor {
+  name: string; shape: number[]; size: number; dtype: string; role: string; shared_with: string[];
+  statistics: Record<string, Num>; edges: Num[]; counts: number[];
+  form: 'filters' | 'matrix' | 'vector'; reduced: boolean; picture: ArrayRef;
+}
+export interface TensorSummaryPanel extends PanelBase { tensors: Tensor[] }
+
+export interface LayerRow {
+  name: string; type: string; depth: number; leaf: boolean; output_shape: number[] | null; dtype: string;
+  parameters: number; own: number; trainable: number; flops: number; bytes: number; calls: number;
+  uses: string[]; shares: string;
+}
+export interface LayerSummaryPanel extends PanelBase {
+  rows: LayerRow[];
+  totals: { parameters: number; trainable: number; parameter_bytes: number; buffer_bytes: number; flops: number };
+  input_shapes: number[][];
+}
+
+export interface HistorySeries { name: string; group: string; unit: string; steps: ArrayRef; values: ArrayRef }
+export interface HistoryPanel extends PanelBase { axis: string; series: HistorySeries[] }
+
+export interface ScorecardPanel extends PanelBase {
+  rows: string[]; columns: string[]; table: Num[][]; errors: Num[][] | null;
+  units: string[]; better: string[]; reference: Num[]; verdicts: string[];
+}
+
+export interface Section { id: string; title: string; lead: string; panels: PanelBase[] }
+export interface ReportDocument {
+  format: number; title: string; subtitle: string; created: string; version: string;
+  facts: [string, string][]; sections: Section[];
+}
+
+/** The number that `value` names. */
+export function num(value: Num | null | undefined): number {
+  if (typeof value === 'number') return value;
+  if (value === 'inf') return Infinity;
+  return value === '-inf' ? -Infinity : NaN;
+}

@@ -1,0 +1,71 @@
+// Numbers as text: about four digits, real minus signs, thin spaces between thousands.
+
+const THIN = '\u2009';
+const MINUS = '\u2212';
+const SUPER = '⁰¹²³⁴⁵⁶⁷⁸⁹';
+
+function signed(text: string): string {
+  return text.replace('-', MINUS);
+}
+
+/** `digits` significant digits; powers of ten where that is shorter to read. */
+export function format(value: number, digits = 4): string {
+  if (Number.isNaN(value)) return 'NaN';
+  if (!Number.isFinite(value)) return value > 0 ? '∞' : `${MINUS}∞`;
+  if (value === 0) return '0';
+  const magnitude = Math.abs(value);
+  if (Number.isInteger(value) && magnitude < 1e7) return whole(value);
+  if (magnitude >= 1e5 || magnitude < 1e-3) return power(value, digits);
+  return signed(trimmed(value.toPrecision(digits)));
+}
+
+function trimmed(text: string): string {
+  return text.includes('.') && !text.includes('e') ? text.replace(/\.?0+$/, '') : text;
+}
+
+function power(value: number, digits: number): string {
+  const [mantissa, exponent] = value.toExponential(digits - 1).split('e');
+  const raised = exponent.replace('+', '').replace('-', '⁻').replace(/\d/g, (d) => SUPER[Number(d)]);
+  const shown = signed(trimmed(mantissa));
+  return shown === '1' ? `10${raised}` : `${shown}·10${raised}`;
+}
+
+/** A whole number with its thousands apart. */
+export function whole(value: number): string {
+  return signed(Math.round(value).toString()).replace(/\B(?=(\d{3})+(?!\d))/g, THIN);
+}
+
+const PREFIXES: [number, string][] = [[1e12, 'T'], [1e9, 'G'], [1e6, 'M'], [1e3, 'k']];
+
+/** A large count in three digits: 25.6 M, 4.1 G. */
+export function short(value: number): string {
+  for (const [size, prefix] of PREFIXES) {
+    if (Math.abs(value) >= size) return `${signed(trimmed((value / size).toPrecision(3)))}${THIN}${prefix}`;
+  }
+  return format(value, 3);
+}
+
+/** Bytes in three digits. */
+export function bytes(value: number): string {
+  return value < 1000 ? `${whole(value)} B` : `${short(value)}B`;
+}
+
+export function percent(share: number, digits = 1): string {
+  return Number.isFinite(share) ? `${signed((100 * share).toFixed(digits))}${THIN}%` : format(share);
+}
+
+export function shape(sizes: number[] | null): string {
+  return sizes === null ? '' : sizes.length ? sizes.join(' × ') : 'scalar';
+}
+
+/** Round numbers that divide [low, high] into about `count` parts. */
+export function ticks(low: number, high: number, count: number): number[] {
+  if (!(high > low)) return [low];
+  const raw = (high - low) / count;
+  const base = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((m) => m * base).find((s) => s >= raw * 0.999) ?? 10 * base;
+  if (step < 1e-12 * Math.max(Math.abs(low), Math.abs(high))) return [low]; // closer than numbers can be told apart
+  const out: number[] = [];
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) out.push(Number((i * step).toPrecision(12)));
+  return out;
+}

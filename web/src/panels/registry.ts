@@ -1,0 +1,23 @@
+// Which component shows which kind of result. A new kind is one line here and one file beside it.
+import type { Component } from 'svelte';
+import type { PanelBase } from '../core/contract';
+import Attribution from './Attribution.svelte';
+import FeatureMaps from './FeatureMaps.svelte';
+import History from './History.svelte';
+import LayerSummary from './LayerSummary.svelte';
+import Scorecard from './Scorecard.svelte';
+import TensorSummary from './TensorSummary.svelte';
+
+// each component narrows `panel` to its own kind, which the format guarantees
+const PANELS = new Map<string, unknown>([
+  ['attribution', Attribution],
+  ['feature-maps', FeatureMaps],
+  ['history', History],
+  ['layer-summary', LayerSummary],
+  ['scorecard', Scorecard],
+  ['tensor-summary', TensorSummary],
+]);
+
+export function panelOf(kind: string): Component<{ panel: PanelBase }> | undefined {
+  return PANELS.get(kind) as Component<{ panel: PanelBase }> | undefined;
+}
