@@ -30,7 +30,9 @@ LINE_LIMIT = 240
 
 
 class FluoroscopeError(Exception):
-    """What failed, with got, expected and remedy; ``code`` names the kind of failure and ``exit_code`` the process status."""
+    """What failed, with got, expected and remedy; ``code`` names the kind of failure and ``exit_code`` the process
+    status.
+    """
 
     code: ClassVar[str] = "FS-ERROR"
     exit_code: ClassVar[int] = 1

@@ -74,7 +74,9 @@ def test_many_targets_equal_one_by_one() -> None:
     for k in range(3):
         one = fs.GradCAM()(model, x, target=top.targets[:, k])
         np.testing.assert_allclose(top.values[:, k], one.values, rtol=1e-5, atol=1e-8)
-    assert top.meta["forwards"] - 3 <= 1  # one forward of three examples; one more example where the layer was looked for
+    assert (
+        top.meta["forwards"] - 3 <= 1
+    )  # one forward of three examples; one more example where the layer was looked for
     assert top.meta["backwards"] == 9
 
 
@@ -94,7 +96,7 @@ def test_an_in_place_layer_after_the_layer_does_not_change_the_map() -> None:
     """The activation is batch norm's output, negative values included, although the next layer overwrites it."""
     model, x = network(), images(2)
     found = fs.GradCAM(layer="block.1")(model, x, target=0)
-    reference = nn.Sequential(*[m for m in model.stem], model.block[0], model.block[1]).eval()
+    reference = nn.Sequential(*model.stem, model.block[0], model.block[1]).eval()
     with torch.no_grad():
         activation = reference(x)
         gate = (activation > 0).float()
@@ -180,7 +182,9 @@ def test_tokens_are_put_on_their_grid_and_the_useful_layer_is_found() -> None:
 
 def test_series_and_volumes() -> None:
     torch.manual_seed(0)
-    series = nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 3))
+    series = nn.Sequential(
+        nn.Conv1d(2, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
     found = fs.GradCAM()(series, torch.rand(2, 2, 20), target=0)
     assert found.axes == ("N", "T")
     assert found.values.shape == (2, 20)
@@ -207,7 +211,7 @@ def test_an_empty_map_is_told() -> None:
 
 def test_mistakes_are_told() -> None:
     model, x = network(), images(2)
-    with pytest.raises(LayerError, match="nearest:.*'block'"):
+    with pytest.raises(LayerError, match=r"nearest:.*'block'"):
         fs.GradCAM(layer="blok")(model, x)
     with pytest.raises(LayerError, match="no positions"):
         fs.GradCAM(layer="fc")(model, x)
@@ -219,7 +223,7 @@ def test_mistakes_are_told() -> None:
         fs.GradCAM()(model, torch.stack([x[0], x[1] * float("nan")]))
     with torch.no_grad():
         model.block[0].weight[0, 0, 0, 0] = float("nan")
-    with pytest.raises(NumericalError, match=r"layer 'block.0'"):
+    with pytest.raises(NumericalError, match=r"layer 'block\.0'"):
         fs.GradCAM()(model, x)
 
 

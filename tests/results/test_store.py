@@ -104,7 +104,10 @@ def damaged(path: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("how", ["empty", "truncated", "no header", "huge header", "pickle", "newer", "unknown kind", "missing array", "not json"])  # fmt: skip
+HOW = ("empty", "truncated", "no header", "huge header", "pickle", "newer", "unknown kind", "missing array", "not json")
+
+
+@pytest.mark.parametrize("how", HOW)
 def test_damaged_and_hostile_files_are_refused(how: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.fluo"
     path.write_bytes(damaged(tmp_path)[how])
@@ -131,7 +134,9 @@ def test_resizing_follows_the_half_pixel_rule() -> None:
     values = np.random.default_rng(0).random((2, 5, 7))
     result = sample(data=values, size=(50, 70), meta={})
     for size in ((50, 70), (13, 9), (5, 7), (1, 1)):
-        expected = torch.nn.functional.interpolate(torch.from_numpy(values)[:, None], size, mode="bilinear", align_corners=False)
+        expected = torch.nn.functional.interpolate(
+            torch.from_numpy(values)[:, None], size, mode="bilinear", align_corners=False
+        )
         np.testing.assert_allclose(result.resized(*size), expected[:, 0].numpy(), atol=1e-12)
 
 

@@ -48,7 +48,9 @@ class Demo:
     localisation: Scorecard
 
 
-def run(out: str | Path = "demo", *, seed: int = 0, echo: Callable[[str], None] = print, size: Size | None = None) -> Demo:
+def run(
+    out: str | Path = "demo", *, seed: int = 0, echo: Callable[[str], None] = print, size: Size | None = None
+) -> Demo:
     """Train a network on real handwriting, look at it at every stage of its life, and check the pictures.
 
     ``echo`` is told, line by line, what happens. Files are written into the folder ``out``: the report, the network's
@@ -65,7 +67,10 @@ def run(out: str | Path = "demo", *, seed: int = 0, echo: Callable[[str], None] 
     echo(f"training {sum(p.numel() for p in network.parameters()):,} parameters on handwritten digits among clutter")
     training = _train(network, unseen, size, seed)
     score = accuracy(network, unseen)
-    echo(f"trained in {training.seconds:.0f} s; reads {score:.1%} of {len(unseen):,} scenes with digits it never saw (chance: 10%)")
+    echo(
+        f"trained in {training.seconds:.0f} s; reads {score:.1%} of {len(unseen):,} scenes with digits it never saw "
+        "(chance: 10%)"
+    )
     subject = as_subject(network)
     table = _localisation(subject, _read_rightly(subject, unseen, size.pointing))
     for line in _table(table):
@@ -87,7 +92,9 @@ def _train(network: SceneNet, unseen: Scenes, size: Size, seed: int) -> Training
 
 
 def _read_rightly(subject: Subject, scenes: Scenes, count: int) -> Scenes:
-    """The first ``count`` scenes that the network classifies as what they show: only there is the digit the evidence."""
+    """The first ``count`` scenes that the network classifies as what they show: only there is the digit the
+    evidence.
+    """
     with torch.no_grad():
         answers = subject.module.eval()(torch.from_numpy(scenes.images)).argmax(1).numpy()
     return scenes.subset(np.flatnonzero(answers == scenes.labels)[:count])
@@ -112,13 +119,24 @@ def _inputs(scenes: Scenes) -> Inputs:
 def _table(card: Scorecard) -> list[str]:
     """The localisation table as lines of text."""
     width = max(map(len, card.rows), default=0)
-    lines = [f"is the picture true? how often each method's peak falls on the digit (a random place: {card.reference[0]:.0%})"]
+    lines = [
+        f"is the picture true? how often each method's peak falls on the digit "
+        f"(a random place: {card.reference[0]:.0%})"
+    ]
     for name, values, errors in zip(card.rows, card.table, card.errors if card.errors is not None else (), strict=True):
         lines.append(f"  {name:<{width}}  {values[0]:6.1%} ± {errors[0]:.1%}")
     return lines
 
 
-def _write(folder: Path, subject: Subject, scenes: Scenes, before: TensorSummary, training: TrainingRun, table: Scorecard, size: Size) -> dict[str, Path]:
+def _write(
+    folder: Path,
+    subject: Subject,
+    scenes: Scenes,
+    before: TensorSummary,
+    training: TrainingRun,
+    table: Scorecard,
+    size: Size,
+) -> dict[str, Path]:
     from safetensors.torch import save
 
     shown = scenes.subset(_one_of_each(scenes.labels, size.shown))

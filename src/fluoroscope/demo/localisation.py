@@ -24,7 +24,9 @@ COLUMNS = ("peak on the digit", "evidence on the digit")
 
 @dataclass(frozen=True)
 class Located:
-    """One method's outcome per scene: ``peak`` (N,) whether the peak is on the digit, ``mass`` (N,) the share of evidence there."""
+    """One method's outcome per scene: ``peak`` (N,) whether the peak is on the digit, ``mass`` (N,) the share of
+    evidence there.
+    """
 
     title: str
     peak: Array
@@ -32,7 +34,9 @@ class Located:
 
 
 def attribution_methods(subject: Subject) -> list[Method]:
-    """Every registered method of attribution that applies, with its default options; none is left out by its results."""
+    """Every registered method of attribution that applies, with its default options; none is left out by its
+    results.
+    """
     made = [cls() for cls in methods().values() if issubclass(cls.returns, Attribution) and "loss" not in cls.needs]
     return [m for m in made if m.check(subject) is None]
 
@@ -40,9 +44,9 @@ def attribution_methods(subject: Subject) -> list[Method]:
 def locate(method: Method, model: nn.Module | Subject, inputs: Inputs, scenes: Scenes) -> Located:
     """Run a method for the true class of each scene and compare it with the digit's box.
 
-    The peak is the middle of the cell with the largest value (Zhang et al., *Top-down Neural Attention*, 2016: the pointing
-    game); evidence is the sum of positive values, after enlarging the map to the scene. A map without any positive value
-    counts as a miss.
+    The peak is the middle of the cell with the largest value (Zhang et al., *Top-down Neural Attention*, 2016: the
+    pointing game); evidence is the sum of positive values, after enlarging the map to the scene. A map without any
+    positive value counts as a miss.
     """
     result: Attribution = method(model, inputs, target=scenes.labels)
     height, width = scenes.images.shape[2:]
@@ -62,8 +66,8 @@ def scorecard(found: list[Located | tuple[str, FluoroscopeError]], scenes: Scene
     errors = np.array([[_standard_error(f.peak), _standard_error(f.mass)] for f in done]).reshape(-1, 2)
     return Scorecard(
         title="Is the picture true?",
-        caption=f"on {len(scenes)} scenes that the network never saw and reads rightly; the digit's place is known, the "
-        f"network was never told it. A random place is on the digit in {scenes.chance:.0%} of cases.",
+        caption=f"on {len(scenes)} scenes that the network never saw and reads rightly; the digit's place is known, "
+        f"the network was never told it. A random place is on the digit in {scenes.chance:.0%} of cases.",
         rows=tuple(f.title for f in done) + tuple(title for title, _ in failed),
         columns=COLUMNS,
         table=np.concatenate([table, np.full((len(failed), 2), np.nan)]),
@@ -76,11 +80,18 @@ def scorecard(found: list[Located | tuple[str, FluoroscopeError]], scenes: Scene
 
 
 def _standard_error(values: Array) -> Any:
+    """Of the mean; of a share by Agresti and Coull's rule, so that a share of 100 % does not look certain."""
+    if values.dtype == bool:
+        count = len(values) + 4
+        share = (values.sum() + 2) / count
+        return np.sqrt(share * (1 - share) / count)
     return values.std() / np.sqrt(len(values))
 
 
 def _verdict(found: Located, chance: float) -> str:
-    """One plain sentence. "Points at" needs nine in ten; twice chance, beyond two standard errors, is better than chance."""
+    """One plain sentence. "Points at" needs nine in ten; twice chance, beyond two standard errors, is better than
+    chance.
+    """
     rate, error = float(found.peak.mean()), float(_standard_error(found.peak))
     if rate >= 0.9:
         return f"points at the digit: its peak is on it in {rate:.0%} of scenes"

@@ -1,13 +1,15 @@
 """The contract: what a method is, says of itself, and gets done for it.
 
-A method is a frozen, keyword-only dataclass. Its fields are its options, and say by :func:`option` what they mean; flags,
-forms and reference tables are made from them. Its class variables say the rest: the result it returns, what it needs, how
-the results of batches join. Subclasses write :meth:`Method.compute` and, where it can fail to apply, :meth:`Method.check`.
+A method is a frozen, keyword-only dataclass. Its fields are its options, and say by :func:`option` what they mean;
+flags, forms and reference tables are made from them. Its class variables say the rest: the result it returns, what it
+needs, how the results of batches join. Subclasses write :meth:`Method.compute` and, where it can fail to apply,
+:meth:`Method.check`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import platform
 import time
 from collections.abc import Sequence
@@ -44,7 +46,9 @@ def option(
 
 @dataclass(frozen=True)
 class Batch:
-    """What :meth:`Method.compute` gets: inputs, the targets of these examples, the loss, and where they are in the whole."""
+    """What :meth:`Method.compute` gets: inputs, the targets of these examples, the loss, and where they are in the
+    whole.
+    """
 
     inputs: Inputs
     target: Target
@@ -54,7 +58,8 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """Base of all methods. Call one with a network (and what it needs); it returns a result and leaves the network as it was.
+    """Base of all methods. Call one with a network (and what it needs); it returns a result and leaves the network as
+    it was.
 
     Raises:
         NotApplicable: the method can't be right for this network; the message says why.
@@ -82,7 +87,9 @@ class Method:
         return None
 
     def prepare(self, inputs: Any, subject: Subject) -> Inputs:
-        """What the user gave as tensors; a method whose data are something else than a network's arguments overrides it."""
+        """What the user gave as tensors; a method whose data are something else than a network's arguments overrides
+        it.
+        """
         return prepare_inputs(inputs, subject)
 
     def compute(self, study: Study, batch: Batch) -> Result:
@@ -156,7 +163,7 @@ class Method:
 NOTHING = Inputs((), {}, 0)
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field, option))
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def method(cls: type[Any]) -> Any:
     """Class decorator: a frozen keyword-only dataclass of options, entered into the registry under ``cls.name``."""
     from fluoroscope.methods.registry import register
@@ -187,16 +194,20 @@ def provenance(method: Method, study: Study, given: dict[str, Any]) -> dict[str,
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    try:
-        own = version("fluoroscope")
-    except PackageNotFoundError:
-        own = "unknown"
     return {
-        "fluoroscope": own,
+        "fluoroscope": _own_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+
+
+@functools.cache
+def _own_version() -> str:
+    try:
+        return version("fluoroscope")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _plain(value: Any) -> Any:

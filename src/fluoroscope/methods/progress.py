@@ -1,4 +1,6 @@
-"""Progress: one bar for whoever listens. The library is silent unless a listener was set (the command line sets one)."""
+"""Progress: one bar for whoever listens. The library is silent unless a listener was set (the command line sets
+one).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ __all__ = ["Listener", "Progress", "listening", "progress"]
 class Listener(Protocol):
     """Told how far a task is: ``done`` of ``total``."""
 
-    def __call__(self, title: str, done: float, total: float) -> None: ...
+    def __call__(self, title: str, done: float, total: float) -> None:
+        """Take note of it."""
 
 
 _LISTENER: ContextVar[Listener | None] = ContextVar("fluoroscope_progress", default=None)

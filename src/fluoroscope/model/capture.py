@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,9 +63,8 @@ class _Counter:
                     remedy="list the layers that run: fs.layers(model, inputs)",
                 )
             if layer.call is None and self.calls[layer.module] > 1:
-                study.note(
-                    f"layer {layer!r} ran {self.calls[layer.module]} times; its last call is used (name another: {layer + '@0'!r})"
-                )
+                runs = self.calls[layer.module]
+                study.note(f"layer {layer!r} ran {runs} times; its last call is used (name another: '{layer}@0')")
 
 
 def activations(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> dict[str, torch.Tensor]:
@@ -88,11 +88,9 @@ def activations(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> di
 
         return hook
 
-    with torch.no_grad(), study.hooked([(study.module.get_submodule(n), look(n)) for n in counter.calls]):
-        try:
-            study.run(inputs)
-        except _Enough:
-            pass
+    hooks = [(study.module.get_submodule(n), look(n)) for n in counter.calls]
+    with torch.no_grad(), study.hooked(hooks), suppress(_Enough):
+        study.run(inputs)
     counter.check(study, taken)
     return {layer: taken[layer] for layer in layers}
 
@@ -146,7 +144,7 @@ def input_tape(study: Study, inputs: Inputs) -> Tape:
 
 
 def gradients(study: Study, taped: Tape, scores: torch.Tensor) -> dict[str, torch.Tensor]:
-    """d score / d tensor for each tensor of the tape; scores (N,) give their shape, scores (N, K) put K second.
+    """D score / d tensor for each tensor of the tape; scores (N,) give their shape, scores (N, K) put K second.
 
     K targets cost K backwards through the recorded tail, one forward in all.
 

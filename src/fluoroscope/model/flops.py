@@ -20,13 +20,13 @@ aten = torch.ops.aten
 def _attention(query: torch.Size, key: torch.Size, value: torch.Size) -> int:
     """Two matrix products: (L, D) x (D, S), then (L, S) x (S, V), for every example and head."""
     batch = query[:-2].numel()
-    return 2 * batch * query[-2] * key[-2] * (query[-1] + value[-1])
+    return 2 * batch * int(query[-2]) * key[-2] * (query[-1] + value[-1])
 
 
 def _recurrent(args: Any) -> int:
     """A fused recurrent layer: each time step multiplies by the input and the hidden weights of every gate."""
     steps, input_weights, hidden_weights = args[0], args[1], args[2]
-    return 2 * int(steps.shape[0] * steps.shape[1]) * (input_weights.numel() + hidden_weights.numel())
+    return 2 * int(steps.shape[0] * steps.shape[1]) * int(input_weights.numel() + hidden_weights.numel())
 
 
 # Operations that torch's own registry does not list: the fused forms that it picks on a CPU.
@@ -37,7 +37,9 @@ EXTRA: dict[Any, Callable[[Any, Any], int]] = {
 
 
 def operation_flops(operation: Any, args: Any, kwargs: Any, result: Any) -> int:
-    """2 x multiply-adds of one ATen operation; 0 for everything but matrix products, convolutions, attention, recurrence."""
+    """2 x multiply-adds of one ATen operation; 0 for everything but matrix products, convolutions, attention,
+    recurrence.
+    """
     packet = getattr(operation, "_overloadpacket", operation)
     if packet in EXTRA:
         return EXTRA[packet](args, result)
@@ -46,7 +48,9 @@ def operation_flops(operation: Any, args: Any, kwargs: Any, result: Any) -> int:
 
 
 class CostMeter:
-    """While active, adds up FLOPs for every module on the stack; ``flops[name]`` covers all calls and everything inside."""
+    """While active, adds up FLOPs for every module on the stack; ``flops[name]`` covers all calls and everything
+    inside.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Iterable
+from operator import is_
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,8 +17,6 @@ from fluoroscope.errors import ModelError
 
 __all__ = ["Guard", "RandomState"]
 
-CONTAINERS = (dict, list, set, deque)
-
 
 class RandomState:
     """Snapshot of every global random generator: Python's, NumPy's, torch's on each device in use."""
@@ -25,7 +25,8 @@ class RandomState:
         self.python = random.getstate()
         self.numpy = np.random.get_state()  # noqa: NPY002 (the global one is the user's)
         self.torch = torch.get_rng_state()
-        self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+        # Asking torch.cuda for anything would start it; a generator that was never started has no state to keep.
+        self.cuda = torch.cuda.get_rng_state_all() if torch.cuda._initialized else []
         self.mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
 
     def restore(self) -> None:
@@ -40,56 +41,70 @@ class RandomState:
 
 
 class _ModuleState:
-    """Attributes of one module: which objects they are, and what their containers held."""
+    """Attributes of one module: which objects they are, and what their containers held.
+
+    Most of a module's dozen containers are empty tables of hooks, and hardly ever does a forward change anything: both
+    are told by comparisons that run in C, since a network has hundreds of modules and is looked at in milliseconds.
+    """
+
+    __slots__ = ("attributes", "empty", "filled", "module")
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self.attributes = dict(module.__dict__)
-        self.contents = {k: _copy(v) for k, v in self.attributes.items() if type(v) in _COPY}
+        self.attributes = module.__dict__.copy()
+        containers = [v for v in self.attributes.values() if type(v) in _COPY]
+        self.filled = [(c, _copy(c)) for c in containers if c]
+        self.empty = [c for c in containers if not c]
 
     def restore(self) -> None:
-        current = self.module.__dict__
-        for name in [n for n in current if n not in self.attributes]:
-            del current[name]
-        for name, value in self.attributes.items():
-            if current.get(name, _MISSING) is not value:
-                current[name] = value
-            held = self.contents.get(name)
-            if held is not None and not _same(value, held):
-                _refill(value, held)
+        current, kept = self.module.__dict__, self.attributes
+        if not (list(current) == list(kept) and all(map(is_, current.values(), kept.values()))):
+            for name in [n for n in current if n not in kept]:
+                del current[name]
+            for name, value in kept.items():
+                if current.get(name, _MISSING) is not value:
+                    current[name] = value
+        for container in self.empty:
+            if container:
+                container.clear()
+        for container, held in self.filled:
+            if not _same(container, held):
+                _refill(container, held)
 
 
+Held = tuple[tuple[Any, ...], tuple[Any, ...]]
 _MISSING = object()
 _COPY = {dict, list, set, deque, type(nn.Module()._forward_hooks)}
 
 
-def _copy(container: Any) -> Any:
-    return list(container.items()) if isinstance(container, dict) else list(container)
+def _copy(container: Any) -> Held:
+    """What a container holds: (keys, values) of a mapping, (members, nothing) of others."""
+    return tuple(container), tuple(container.values()) if isinstance(container, dict) else ()
 
 
-def _same(container: Any, held: list[Any]) -> bool:
-    now = _copy(container)
-    if len(now) != len(held):
+def _same(container: Any, held: Held) -> bool:
+    """Whether it still holds the very same objects in the same order."""
+    members, values = held
+    if len(container) != len(members) or not all(map(is_, container, members)):
         return False
-    if isinstance(container, dict):
-        return all(a[0] is b[0] and a[1] is b[1] for a, b in zip(now, held, strict=True))
-    return all(a is b for a, b in zip(now, held, strict=True))
+    return not isinstance(container, dict) or all(map(is_, container.values(), values))
 
 
-def _refill(container: Any, held: list[Any]) -> None:
+def _refill(container: Any, held: Held) -> None:
+    members, values = held
     container.clear()
     if isinstance(container, list | deque):
-        container.extend(held)
+        container.extend(members)
     else:
-        container.update(held)
+        container.update(zip(members, values, strict=True) if isinstance(container, dict) else members)
 
 
 class Guard:
     """Context manager that keeps a network as it is.
 
     Kept: train/eval mode and every attribute of every module (hooks, caches, counters, lists), ``requires_grad`` and
-    ``.grad`` of every parameter, the values of every buffer, the random generators. Parameters themselves are not copied
-    (they may be large): a network whose forward changes them in place is refused with a ModelError.
+    ``.grad`` of every parameter, the values of every buffer, the random generators. Parameters themselves are not
+    copied (they may be large): a network whose forward changes them in place is refused with a ModelError.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -97,15 +112,20 @@ class Guard:
 
     def __enter__(self) -> Self:
         self._random = RandomState()
-        self._modules = [_ModuleState(m) for m in self.module.modules()]
-        self._parameters = [(p, p.requires_grad, p.grad, _version(p)) for p in self.module.parameters()]
-        self._buffers = [(b, _version(b), b.detach().clone()) for b in self.module.buffers() if b.device.type != "meta"]
+        modules = list(self.module.modules())
+        parameters = _unique(p for m in modules for p in m._parameters.values())
+        buffers = _unique(b for m in modules for b in m._buffers.values())
+        self._modules = [_ModuleState(m) for m in modules]
+        self._parameters = [(p, p.requires_grad, p.grad, _version(p)) for p in parameters]
+        with torch.no_grad():
+            self._buffers = [(b, _version(b), b.clone()) for b in buffers if b.device.type != "meta"]
         return self
 
     def prepare(self, training: bool = False) -> None:
         """Eval mode (unless ``training``), and no parameter that asks for a gradient."""
         for state in self._modules:
-            state.module.training = training
+            if state.module.training is not training:
+                state.module.training = training
         for parameter, wanted, _, _ in self._parameters:
             if wanted and parameter.is_leaf:
                 parameter.requires_grad_(False)
@@ -119,8 +139,9 @@ class Guard:
             if version is None or _version(buffer) != version:
                 with torch.inference_mode(buffer.is_inference()), torch.no_grad():
                     buffer.copy_(value)
-        changed = [p for p, _, _, version in self._parameters if version is not None and _version(p) != version]
-        for parameter, wanted, gradient, _ in self._parameters:
+        changed = 0
+        for parameter, wanted, gradient, version in self._parameters:
+            changed += version is not None and _version(parameter) != version
             if parameter.requires_grad != wanted:
                 parameter.requires_grad_(wanted)
             if parameter.grad is not gradient:
@@ -129,11 +150,19 @@ class Guard:
         if changed and error is None:
             raise ModelError(
                 "the network changes its own parameters while it runs, so it can't be kept as it was",
-                got=f"{len(changed)} changed parameters",
+                got=f"{changed} changed parameters",
                 remedy="take the update out of forward(), or give a copy: copy.deepcopy(model)",
             )
 
 
+def _unique(tensors: Iterable[torch.Tensor | None]) -> list[torch.Tensor]:
+    """Each tensor once, in order; modules share some and leave others out."""
+    return list({id(t): t for t in tensors if t is not None}.values())
+
+
 def _version(tensor: torch.Tensor) -> int | None:
     """Counter of in-place changes; inference tensors have none."""
-    return None if tensor.is_inference() else tensor._version
+    try:
+        return tensor._version
+    except RuntimeError:
+        return None

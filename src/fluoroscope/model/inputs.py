@@ -22,7 +22,9 @@ __all__ = ["Inputs", "prepare_inputs"]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Arguments of ``forward``: ``args`` and ``kwargs``. Tensors with ``count`` rows are batched, the rest is passed on."""
+    """Arguments of ``forward``: ``args`` and ``kwargs``. Tensors with ``count`` rows are batched, the rest is passed
+    on.
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]

@@ -31,17 +31,22 @@ class Inversion:
 
     def __call__(self, batch: torch.Tensor) -> Pictures:
         """The pictures, clipped to 0 ... 255; grey ones repeat their channel."""
-        values = batch.detach().to("cpu", torch.float64)
-        mean, std = (torch.tensor(v, dtype=torch.float64).view(1, -1, 1, 1) for v in (self.mean, self.std))
-        values = values * std + mean
+        values = _real(batch)
+        mean, std = (torch.tensor(v, dtype=values.dtype).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        values = torch.addcmul(mean, values, std)
         return _pictures(values.flip(1) if self.reversed else values)
 
 
 def _pictures(values: torch.Tensor) -> Pictures:
     """(N, C, H, W) in [0, 1], with 1 or 3 channels, as ``uint8`` (N, H, W, 3); NaN is black."""
-    scaled = torch.nan_to_num(values * 255, nan=0.0).round().clamp(0, 255)
+    scaled = (values * 255).nan_to_num_(nan=0.0).round_().clamp_(0, 255).to(torch.uint8)
     rgb = scaled.expand(-1, 3, -1, -1) if scaled.shape[1] == 1 else scaled
-    return np.ascontiguousarray(rgb.to(torch.uint8).permute(0, 2, 3, 1).numpy())
+    return np.ascontiguousarray(rgb.permute(0, 2, 3, 1).numpy())
+
+
+def _real(batch: torch.Tensor) -> torch.Tensor:
+    """The values on the CPU; 24 bits are plenty for pictures of 8, and twice as quick as 53."""
+    return batch.detach().to("cpu", batch.dtype if batch.dtype == torch.float64 else torch.float32)
 
 
 def infer_invert(preprocess: Any) -> Callable[[torch.Tensor], Any] | None:
@@ -147,7 +152,7 @@ def displayable(
         pictures, note = _inverted(batch, invert)
         if pictures is not None:
             return pictures, None
-    values = batch.detach().to("cpu", torch.float64)
+    values = _real(batch)
     if values.shape[1] not in (1, 3, 4) and values.shape[3] in (1, 3, 4):
         values = values.permute(0, 3, 1, 2)
     if values.shape[1] not in (1, 3, 4):
@@ -170,13 +175,14 @@ def _inverted(batch: torch.Tensor, invert: Callable[[torch.Tensor], Any]) -> tup
 
 def _into_unit(values: torch.Tensor) -> tuple[torch.Tensor, str | None]:
     finite = torch.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
+    lows, highs = torch.aminmax(finite.flatten(1), dim=1)
+    low, high = float(lows.min()), float(highs.max())
     if low >= -1e-6 and high <= 1 + 1e-6:
         return finite, None
     if low >= 0 and high <= 255 and bool((finite == finite.round()).all()):
         return finite / 255, None
-    lows, highs = finite.amin((1, 2, 3), keepdim=True), finite.amax((1, 2, 3), keepdim=True)
-    stretched = (finite - lows) / (highs - lows).clamp_min(1e-12)
+    lows, highs = lows.view(-1, 1, 1, 1), highs.view(-1, 1, 1, 1)
+    stretched = finite.sub_(lows).div_((highs - lows).clamp_min(1e-12))
     return (
         stretched,
         "the scaling of the input is not known: each picture is stretched between its smallest and largest value",

@@ -58,9 +58,11 @@ def _rows(study: Study, probe: Probe | None, meter: CostMeter) -> Iterator[Layer
 
 
 def _inclusive(
-    modules: list[tuple[str, nn.Module]], wanted: set[torch.Tensor]
+    modules: list[tuple[str, nn.Module]], wanted: set[nn.Parameter]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Parameters, and those of them that are trained, of each module and all inside; a tied tensor where it is met first."""
+    """Parameters, and those of them that are trained, of each module and all inside; a tied tensor where it is met
+    first.
+    """
     counted: set[torch.Tensor] = set()
     total, trained = dict.fromkeys((n for n, _ in modules), 0), dict.fromkeys((n for n, _ in modules), 0)
     for name, module in modules:
@@ -102,8 +104,8 @@ def _row(name: str, module: nn.Module, shares: str, probe: Probe | None, meter: 
 def assumed_input(subject: Subject, shape: tuple[int, ...] | None = None) -> Inputs | None:
     """A made-up example of a shape that the network accepts, for shapes and costs only; None where no shape works.
 
-    ``shape`` or ``subject.input_shape`` where one is known; else by the first layer: images of common sizes for a convolution, a vector
-    for a dense layer, token numbers for an embedding.
+    ``shape`` or ``subject.input_shape`` where one is known; else by the first layer: images of common sizes for a
+    convolution, a vector for a dense layer, token numbers for an embedding.
     """
     shape = shape or subject.input_shape
     for example in [torch.zeros(1, *shape)] if shape else _guesses(subject):

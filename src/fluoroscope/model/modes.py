@@ -42,8 +42,8 @@ class FunctionTap(TorchFunctionMode):
 class ForwardTap(TorchFunctionMode):
     """Watches one forward: finds the logits behind a last softmax or sigmoid, and keeps the tape on where it was on.
 
-    A network may run its backbone under ``no_grad`` to save memory in training; the score depends on it all the same, so
-    switching gradients off inside the forward is passed over. ``detach()`` stays what the network says.
+    A network may run its backbone under ``no_grad`` to save memory in training; the score depends on it all the same,
+    so switching gradients off inside the forward is passed over. ``detach()`` stays what the network says.
     """
 
     def __init__(self) -> None:
@@ -67,11 +67,11 @@ class ForwardTap(TorchFunctionMode):
         return None
 
 
-class OperationTap(TorchDispatchMode):
+class OperationTap(TorchDispatchMode):  # type: ignore[no-untyped-call] # the class is untyped in torch
     """Calls ``seen(operation, args, kwargs, result)`` after every ATen operation, backward ones included."""
 
     def __init__(self, seen: Callable[[Any, Any, Any, Any], None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen = seen
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -85,10 +85,11 @@ def map_first_tensor(output: Any, change: Callable[[torch.Tensor], torch.Tensor]
 
 def _rebuilt(item: Any, members: list[tuple[Any, Any]]) -> Any:
     if isinstance(item, Mapping):
+        made: Any = type(item)
         try:
-            return type(item)(members)
+            return made(members)
         except TypeError:  # ModelOutput takes keywords
-            return type(item)(**dict(members))
+            return made(**dict(members))
     if isinstance(item, (tuple, list)):
         values = [member for _, member in members]
         return type(item)(*values) if hasattr(item, "_fields") else type(item)(values)

@@ -39,7 +39,8 @@ class Layout:
     def to_maps(self, tensor: torch.Tensor) -> torch.Tensor:
         """(N, C, *grid): channels second, tokens put back on their grid, class and register tokens left out."""
         if ax.L in self.axes:
-            return tensor[:, self.prefix :].transpose(1, 2).unflatten(2, self.grid)
+            channels_first = tensor[:, self.prefix :].transpose(1, 2)
+            return channels_first.reshape(*channels_first.shape[:2], *self.grid)
         return tensor.movedim(-1, 1) if self.axes[-1] == ax.C else tensor
 
     @property

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from fluoroscope.errors import FluoroscopeError, InputError, LayerError, ModelError, NumericalError, nearest
 from fluoroscope.model.guard import Guard
@@ -42,7 +43,8 @@ class LayerName(str):
 class Study:
     """Context in which a network is in eval mode, frozen, seeded and guarded; afterwards it is as before.
 
-    ``forwards`` and ``backwards`` count examples that went through the network; ``notes`` collects what had to be assumed.
+    ``forwards`` and ``backwards`` count examples that went through the network; ``notes`` collects what had to be
+    assumed.
     """
 
     def __init__(self, subject: Subject, *, seed: int = 0) -> None:
@@ -54,8 +56,11 @@ class Study:
         self.started = time.perf_counter()
 
     def __enter__(self) -> Self:
-        lazy = [n for n, p in self.module.named_parameters() if isinstance(p, nn.parameter.UninitializedTensorMixin)]
-        if lazy:
+        modules = list(self.subject.model.modules())
+        parameters = [p for m in modules for p in m._parameters.values() if p is not None]
+        if any(is_lazy(p) for p in parameters):
+            named: list[tuple[str, Any]] = list(self.module.named_parameters())
+            lazy = [n for n, p in named if is_lazy(p)]
             raise ModelError(
                 "the network has layers that were never run, so their shapes are unknown",
                 got=", ".join(lazy[:3]),
@@ -64,9 +69,9 @@ class Study:
         self._stack = ExitStack()
         self._stack.enter_context(torch.inference_mode(False))
         self._stack.enter_context(torch.enable_grad())
-        if any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in self.subject.model.modules()):
+        if any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in modules):
             self._stack.enter_context(torch.compiler.set_stance("force_eager"))
-        self.trainable = {p for p in self.module.parameters() if p.requires_grad}
+        self.trainable = {p for p in parameters if p.requires_grad}
         guard = self._stack.enter_context(Guard(self.module))
         guard.prepare()
         torch.manual_seed(self.seed)
@@ -189,7 +194,9 @@ class Study:
     # ------------------------------------------------------------------ probing
 
     def probe(self, inputs: Inputs) -> Probe:
-        """Which modules run for such inputs, with what outputs: one forward of one example, remembered by the network."""
+        """Which modules run for such inputs, with what outputs: one forward of one example, remembered by the
+        network.
+        """
         known = cached_probe(self.module, inputs.tensors)
         if known is not None:
             return known

@@ -43,7 +43,9 @@ class Region:
 
 @dataclass(frozen=True)
 class Picked:
-    """Scores chosen from an output: ``scores`` (N,) or (N, K), still on the tape; ``indices`` likewise, -1 for no class."""
+    """Scores chosen from an output: ``scores`` (N,) or (N, K), still on the tape; ``indices`` likewise, -1 for no
+    class.
+    """
 
     scores: torch.Tensor
     indices: np.ndarray[Any, Any]

@@ -64,7 +64,8 @@ class Attribution(Result):
         return np.asarray(chosen.sum(axis=extra) if extra else chosen)
 
     def resized(self, height: int, width: int) -> Array:
-        """Bilinear interpolation to (..., height, width), cell centres where the method put them (half-pixel convention).
+        """Bilinear interpolation to (..., height, width), cell centres where the method put them (half-pixel
+        convention).
 
         A cell that is not finite makes the points between it and its neighbours NaN, and no others.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -64,7 +65,7 @@ class LayerSummary(Result):
                 return r
         raise KeyError(name)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[LayerRow]:
         return iter(self.rows)
 
     def __len__(self) -> int:

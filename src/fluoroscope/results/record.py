@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, Self, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +73,7 @@ def record(cls: R) -> R:
     """Class decorator: a frozen keyword-only dataclass that files may hold."""
     made = dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
     REGISTRY[made.__name__] = made
-    return made
+    return cast(R, made)
 
 
 def joined(parts: list[Any]) -> Any:

@@ -57,11 +57,15 @@ class Result(Record):
         return self.replace(meta={**self.meta, **entries})
 
     def save(self, path: str | Path) -> Path:
-        """Write to a ``.fluo`` file (arrays and JSON, safe to open anywhere); returns the path. Raises ResultFileError."""
+        """Write to a ``.fluo`` file (arrays and JSON, safe to open anywhere); returns the path. Raises
+        ResultFileError.
+        """
         return save(self, path)
 
     def plot(self, ax: Axes | None = None, **options: Any) -> Any:
-        """Draw with matplotlib: on ``ax`` where one is given (and return it), else on a new figure (and return that)."""
+        """Draw with matplotlib: on ``ax`` where one is given (and return it), else on a new figure (and return
+        that).
+        """
         from fluoroscope.render.figures import draw  # the one upward door
 
         return draw(self, ax, **options)

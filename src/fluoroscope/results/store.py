@@ -32,7 +32,9 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False)
+        handle = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed by the with below, whichever way it ends)
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
+        )
     except OSError as error:
         raise _write_error(path, error) from error
     try:

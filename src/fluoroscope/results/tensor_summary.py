@@ -21,8 +21,8 @@ class TensorRecord(Record):
     ``statistics`` holds :data:`STATISTICS`; NaN and infinities are left out of all but ``nonfinite``, their count.
     ``counts`` (B,) between ``edges`` (B + 1,) is the histogram over all finite entries.
     ``picture`` shows the values themselves: ``"filters"`` is (filters, channels, height, width), ``"matrix"`` is
-    (rows, columns), ``"vector"`` is (entries,). Where a tensor is larger than its picture, ``reduced`` is true and every
-    cell shows the entry of largest magnitude among those it stands for, so that an outlier stays visible.
+    (rows, columns), ``"vector"`` is (entries,). Where a tensor is larger than its picture, ``reduced`` is true and
+    every cell shows the entry of largest magnitude among those it stands for, so that an outlier stays visible.
     """
 
     kind: ClassVar[str] = "tensor"

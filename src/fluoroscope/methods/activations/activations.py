@@ -24,13 +24,13 @@ FEW_LAYERS = 4
 class Activations(Method):
     """Activations: what layers put out for each example, raw.
 
-    ``layer`` names one layer or several. When none is named, the network is followed from input to output: the last layer
-    of each resolution, at most six. The network stops after the last layer that is needed.
+    ``layer`` names one layer or several. When none is named, the network is followed from input to output: the last
+    layer of each resolution, at most six. The network stops after the last layer that is needed.
 
     Source: Zeiler and Fergus, *Visualizing and Understanding Convolutional Networks*, ECCV 2014, for feature-map grids.
 
-    Returns :class:`~fluoroscope.results.FeatureMaps`: per layer (N, C, H, W), (N, C, T), (N, L, D) or (N, D), in the units
-    of the layer. Channels-last layers are given channels first.
+    Returns :class:`~fluoroscope.results.FeatureMaps`: per layer (N, C, H, W), (N, C, T), (N, L, D) or (N, D), in the
+    units of the layer. Channels-last layers are given channels first.
 
     Raises:
         LayerError: no such layer, or it did not run for this input.
@@ -82,8 +82,8 @@ class Activations(Method):
 def representative_layers(study: Study, batch: Batch) -> list[LayerName]:
     """A way through the network: the last layer with positions of each resolution, in the order in which they run.
 
-    Where that gives fewer than four, the network's direct children with positions are added; where nothing has positions,
-    every layer with an output of its own counts. At most six are kept, evenly spread, the last one always.
+    Where that gives fewer than four, the network's direct children with positions are added; where nothing has
+    positions, every layer with an output of its own counts. At most six are kept, evenly spread, the last one always.
     """
     probe = study.probe(batch.inputs)
     calls = probe.with_positions()

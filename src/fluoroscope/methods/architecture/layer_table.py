@@ -19,9 +19,9 @@ __all__ = ["LayerTable", "layers"]
 class LayerTable(Method):
     """Layer table: every module with its output shape, parameters, FLOPs and calls, for one example.
 
-    Parameters include those of inner modules; a tied tensor counts once, where it is met first. FLOPs are 2 x multiply-adds
-    of matrix products, convolutions, attention and recurrent layers; other arithmetic is not counted. Without an input,
-    one of a likely shape is made up (and the notes say so), for shapes and costs only.
+    Parameters include those of inner modules; a tied tensor counts once, where it is met first. FLOPs are 2 x
+    multiply-adds of matrix products, convolutions, attention and recurrent layers; other arithmetic is not counted.
+    Without an input, one of a likely shape is made up (and the notes say so), for shapes and costs only.
 
     Returns a :class:`~fluoroscope.results.LayerSummary`, one row per module in the order of definition.
 

@@ -14,7 +14,8 @@ __all__ = ["GradCAM"]
 
 @method
 class GradCAM(GradientMap):
-    r"""Grad-CAM: the feature maps of a layer, each weighed by the mean gradient of the target's score over its positions.
+    r"""Grad-CAM: the feature maps of a layer, each weighed by the mean gradient of the target's score over its
+    positions.
 
     .. math:: L(x, y) = \mathrm{ReLU}\Big(\sum_k \alpha_k A^k_{xy}\Big), \quad
               \alpha_k = \frac{1}{Z} \sum_{x', y'} \frac{\partial s}{\partial A^k_{x'y'}}
@@ -22,8 +23,8 @@ class GradCAM(GradientMap):
     Source: Selvaraju et al., *Grad-CAM*, ICCV 2017, equations 1 and 2. Different from the source: the map is neither
     scaled to its maximum nor enlarged; ``values`` are raw, in units of the score.
 
-    Returns an :class:`~fluoroscope.results.Attribution` with ``values`` (N, H, W), or (N, K, H, W) for K targets, at the
-    layer's resolution; (N, T) for series. Tokens are put back on their grid, class and register tokens left out.
+    Returns an :class:`~fluoroscope.results.Attribution` with ``values`` (N, H, W), or (N, K, H, W) for K targets, at
+    the layer's resolution; (N, T) for series. Tokens are put back on their grid, class and register tokens left out.
     Cost: one forward, and one backward through what follows the layer for each target.
 
     Raises:

@@ -21,7 +21,9 @@ __all__ = ["GradientMap"]
 
 @dataclass(frozen=True, kw_only=True)
 class GradientMap(Method):
-    """A map from one layer's activations and the score's gradient with respect to them; subclasses write :meth:`weigh`."""
+    """A map from one layer's activations and the score's gradient with respect to them; subclasses write
+    :meth:`weigh`.
+    """
 
     family: ClassVar[str] = "cam"
     returns: ClassVar[type[Attribution]] = Attribution
@@ -53,9 +55,16 @@ class GradientMap(Method):
         study.facts.update({"layer": str(layer), "layer_found": self.layer is None})
         found = "layer found: the last one with positions" if self.layer is None else "layer as named"
         return attribution(
-            self, study, batch, picked, torch.stack(values, 1) if many else values[0], (ax.N, *layout.spatial),
-            signed=self.signed, unit=self.unit, caption=f"at {layer} ({found}), {' x '.join(map(str, layout.grid))} positions",
-        )  # fmt: skip
+            self,
+            study,
+            batch,
+            picked,
+            torch.stack(values, 1) if many else values[0],
+            (ax.N, *layout.spatial),
+            signed=self.signed,
+            unit=self.unit,
+            caption=f"at {layer} ({found}), {' x '.join(map(str, layout.grid))} positions",
+        )
 
     def _layout(self, layer: LayerName, tensor: torch.Tensor, batch: Batch) -> Layout:
         layout = layout_of(tuple(tensor.shape), tuple(batch.inputs.main.shape))

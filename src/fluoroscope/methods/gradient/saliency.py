@@ -22,16 +22,17 @@ class Saliency(Method):
 
     .. math:: g = \frac{\partial s}{\partial x}, \qquad M_{ij} = \max_c |g_{cij}|
 
-    Source: Simonyan et al., *Deep Inside Convolutional Networks*, 2013, section 3.1. ``reduce="max"`` is the paper's map,
-    ``"norm"`` the length of g over the channels, ``"none"`` the signed gradient itself.
+    Source: Simonyan et al., *Deep Inside Convolutional Networks*, 2013, section 3.1. ``reduce="max"`` is the paper's
+    map, ``"norm"`` the length of g over the channels, ``"none"`` the signed gradient itself.
 
     Returns an :class:`~fluoroscope.results.Attribution`: ``values`` (N, H, W), or (N, C, H, W) with ``reduce="none"``;
-    (N, T) for series, (N, D) for table rows; K after N for K targets. Units: score per unit of the (preprocessed) input.
-    Cost: one forward, and one backward for each target; parameters are frozen, so their gradients cost nothing.
+    (N, T) for series, (N, D) for table rows; K after N for K targets. Units: score per unit of the (preprocessed)
+    input. Cost: one forward, and one backward for each target; parameters are frozen, so their gradients cost nothing.
 
     Raises:
         TargetError: the target does not fit the output.
-        NumericalError: NaN in input or output, a score without a gradient, or an input of whole numbers (token numbers).
+        NumericalError: NaN in input or output, a score without a gradient, or an input of whole numbers (token
+        numbers).
     """
 
     name: ClassVar[str] = "saliency"
@@ -59,9 +60,16 @@ class Saliency(Method):
                 else (ax.N, ax.C, *(a for a in axes[1:] if a != ax.C))
             )
         return attribution(
-            self, study, batch, picked, torch.stack(maps, 1) if many else maps[0], axes,
-            signed=self.reduce == "none" or ax.D in axes, unit="score per unit of input", caption=f"gradient of the score, channels: {self.reduce}",
-        )  # fmt: skip
+            self,
+            study,
+            batch,
+            picked,
+            torch.stack(maps, 1) if many else maps[0],
+            axes,
+            signed=self.reduce == "none" or ax.D in axes,
+            unit="score per unit of input",
+            caption=f"gradient of the score, channels: {self.reduce}",
+        )
 
     def _reduced(self, gradient: torch.Tensor, axes: tuple[str, ...]) -> torch.Tensor:
         if ax.C not in axes:

@@ -25,10 +25,10 @@ FILTER_ENTRIES = 1 << 16
 class WeightMaps(Method):
     """Weight maps: every parameter tensor with exact statistics, its histogram and a picture of its values.
 
-    Convolutions are shown as filters where they are few enough to be looked at, larger ones and dense layers as matrices
-    (outputs x inputs), one-dimensional tensors as they are. Pictures larger than ``side`` are reduced so that every cell
-    shows its entry of largest magnitude: an outlier stays visible. ``zero_share`` is the share of entries below a
-    thousandth of the tensor's root mean square. Tied tensors appear once.
+    Convolutions are shown as filters where they are few enough to be looked at, larger ones and dense layers as
+    matrices (outputs x inputs), one-dimensional tensors as they are. Pictures larger than ``side`` are reduced so that
+    every cell shows its entry of largest magnitude: an outlier stays visible. ``zero_share`` is the share of entries
+    below a thousandth of the tensor's root mean square. Tied tensors appear once.
 
     Source: Krizhevsky et al., *ImageNet Classification with Deep CNNs*, 2012, figure 3, for filter grids.
 
@@ -77,12 +77,9 @@ class WeightMaps(Method):
         )
 
     def _record(self, root: nn.Module, parameter: torch.Tensor, names: list[str]) -> TensorRecord:
-        values = parameter.detach().cpu()
-        values = (
-            (values.abs() if values.is_complex() else values)
-            .to(torch.float32 if values.dtype != torch.float64 else torch.float64)
-            .numpy()
-        )
+        real = parameter.detach().cpu()
+        real = real.abs() if real.is_complex() else real
+        values = real.to(torch.float64 if real.dtype == torch.float64 else torch.float32).numpy()
         statistics, edges, counts = describe(values, self.bins)
         picture, form, reduced = self._picture(values)
         return TensorRecord(

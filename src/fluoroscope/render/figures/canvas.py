@@ -54,7 +54,7 @@ class Picture(Figure):
         self.savefig(buffer, format="png")
         return buffer.getvalue()
 
-    def show(self, warn: bool = True) -> None:  # noqa: ARG002 (matplotlib's signature; here a failure always speaks)
+    def show(self, warn: bool = True) -> None:
         """Show in the notebook's cell or in a window, and return when the window is closed.
 
         Raises:
