@@ -28,7 +28,6 @@ _NAMES = {
     "Saliency": "methods.gradient.saliency",
     "WeightMaps": "methods.weights.weight_maps",
     "explain": "methods.explain",
-    "methods": "methods.registry",
     # results
     "Attribution": "results",
     "FeatureMaps": "results",
@@ -40,7 +39,7 @@ _NAMES = {
     "TensorSummary": "results",
     "open_result": "results",
     # pages
-    "report": "report",
+    "report": "reporting",
     # errors
     "FluoroscopeError": "errors",
 }
@@ -54,13 +53,12 @@ if TYPE_CHECKING:
     from fluoroscope.methods.cam.grad_cam import GradCAM
     from fluoroscope.methods.explain import explain
     from fluoroscope.methods.gradient.saliency import Saliency
-    from fluoroscope.methods.registry import methods
     from fluoroscope.methods.weights.weight_maps import WeightMaps
     from fluoroscope.model.preprocess import ImagePreprocess
     from fluoroscope.model.spec import load
     from fluoroscope.model.subject import Subject
     from fluoroscope.model.targets import Region
-    from fluoroscope.report import report
+    from fluoroscope.reporting import report
     from fluoroscope.results import (
         Attribution,
         FeatureMaps,
@@ -78,7 +76,7 @@ def __getattr__(name: str) -> Any:
     if name not in _NAMES:
         raise AttributeError(f"module 'fluoroscope' has no attribute {name!r}")
     found = getattr(importlib.import_module(f"fluoroscope.{_NAMES[name]}"), name)
-    globals()[name] = found  # also undoes that importing fluoroscope.report puts the module under this name
+    globals()[name] = found
     return found
 
 

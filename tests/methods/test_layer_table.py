@@ -66,6 +66,16 @@ def test_functional_attention_is_counted_and_named() -> None:
     assert "attention" in table.row("0").uses
 
 
+def test_fused_attention_is_counted() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    table = fs.layers(nn.Sequential(layer), torch.rand(1, 10, 8))
+    attention = 2 * 10 * 8 * 24 + 2 * 2 * 10 * 10 * 4 * 2 + 2 * 10 * 8 * 8
+    assert table.row("0.self_attn").flops == attention
+    assert table.row("0").flops == attention + 2 * 2 * 10 * 8 * 16
+    assert table.row("0.norm1").output_shape == (1, 10, 8)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 @pytest.mark.parametrize("layer", [nn.LSTM(5, 7, batch_first=True), nn.GRU(5, 7, 2, batch_first=True)])
 def test_recurrent_layers_are_counted(layer: nn.Module) -> None:
     weights = sum(p.numel() for n, p in layer.named_parameters() if "weight" in n)

@@ -21,7 +21,7 @@ from fluoroscope.methods.registry import methods
 from fluoroscope.methods.weights.weight_maps import WeightMaps
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.subject import Subject
-from fluoroscope.report import report
+from fluoroscope.reporting import report
 from fluoroscope.results import Scorecard, TensorSummary, atomic_write
 
 __all__ = ["Demo", "Size", "run"]

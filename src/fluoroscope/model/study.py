@@ -72,6 +72,9 @@ class Study:
         if any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in modules):
             self._stack.enter_context(torch.compiler.set_stance("force_eager"))
         self.trainable = {p for p in parameters if p.requires_grad}
+        if torch.backends.mha.get_fastpath_enabled():  # the fused path of nn.MultiheadAttention hides what happens inside
+            torch.backends.mha.set_fastpath_enabled(False)
+            self._stack.callback(torch.backends.mha.set_fastpath_enabled, True)
         guard = self._stack.enter_context(Guard(self.module))
         guard.prepare()
         torch.manual_seed(self.seed)
