@@ -285,3 +285,20 @@ def test_pictures_of_different_sizes_name_the_culprit(photo: Path, tmp_path: Pat
 def test_photographs(assets: Path) -> None:
     found = read_images(assets / "photos", limit=5)
     assert len(found) == 5 and all(i.mode == "RGB" and min(i.size) > 50 for i in found.images)
+
+
+def test_pictures_in_memory_are_inputs_too() -> None:
+    import torch
+    from torch import nn
+
+    import fluoroscope as fs
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    subject = fs.Subject(model, preprocess=fs.ImagePreprocess(16))
+    pictures = [Image.new("RGBA", (20, 30), (255, 0, 0, 128)), Image.new("L", (40, 20), 7)]
+    found = fs.Saliency()(subject, pictures, target=0)
+    assert found.values.shape == (2, 16, 16)
+    assert found.samples.names == ("picture 0", "picture 1")
+    by_hand = torch.stack([subject.preprocess(p) for p in (Image.new("RGB", (20, 30), (255, 127, 127)), pictures[1])])
+    assert abs(found.values - fs.Saliency()(subject, by_hand, target=0).values).max() < 1e-3
+    assert fs.Saliency()(subject, pictures[1], target=0).values.shape == (1, 16, 16)

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fluoroscope.demo.localisation import Located, attribution_methods, locate, scorecard
+from fluoroscope.demo.localisation import localisation
 from fluoroscope.demo.network import SceneNet, as_subject, make_network
 from fluoroscope.demo.scenes import Scenes, make_scenes
 from fluoroscope.demo.training import TrainingRun, accuracy, as_history, train
-from fluoroscope.errors import FluoroscopeError
 from fluoroscope.methods.progress import progress
-from fluoroscope.methods.registry import methods
+from fluoroscope.methods.registry import report_methods
 from fluoroscope.methods.weights.weight_maps import WeightMaps
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.subject import Subject
@@ -72,7 +71,8 @@ def run(
         "(chance: 10%)"
     )
     subject = as_subject(network)
-    table = _localisation(subject, _read_rightly(subject, unseen, size.pointing))
+    checked = _read_rightly(subject, unseen, size.pointing)
+    table = localisation(subject, _inputs(checked), checked)
     for line in _table(table):
         echo(line)
     files = _write(folder, subject, unseen, before, training, table, size)
@@ -98,17 +98,6 @@ def _read_rightly(subject: Subject, scenes: Scenes, count: int) -> Scenes:
     with torch.no_grad():
         answers = subject.module.eval()(torch.from_numpy(scenes.images)).argmax(1).numpy()
     return scenes.subset(np.flatnonzero(answers == scenes.labels)[:count])
-
-
-def _localisation(subject: Subject, scenes: Scenes) -> Scorecard:
-    inputs = _inputs(scenes)
-    found: list[Located | tuple[str, FluoroscopeError]] = []
-    for method in attribution_methods(subject):
-        try:
-            found.append(locate(method, subject, inputs, scenes))
-        except FluoroscopeError as error:
-            found.append((method.title, error))
-    return scorecard(found, scenes)
 
 
 def _inputs(scenes: Scenes) -> Inputs:
@@ -147,7 +136,7 @@ def _write(
         _inputs(shown),
         folder / "report.html",
         title="A network's life: reading digits among clutter",
-        methods=[cls for name, cls in methods().items() if name != WeightMaps.name],
+        methods=[cls for cls in report_methods() if cls is not WeightMaps],
         extra={"before": [before], "during": [history], "after": [after], "inference": [table]},
         limit=size.shown,
     )

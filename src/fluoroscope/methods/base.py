@@ -29,7 +29,7 @@ from fluoroscope.model.subject import Subject, as_subject, fingerprint
 from fluoroscope.model.targets import Target, TargetLike
 from fluoroscope.results import Result, joined
 
-__all__ = ["Batch", "Method", "Need", "Phase", "method", "option"]
+__all__ = ["Batch", "Method", "Need", "Phase", "check_option", "method", "option", "versions"]
 
 Need = Literal["inputs", "target", "loss"]
 Phase = Literal["before", "during", "after", "inference"]
@@ -73,6 +73,7 @@ class Method:
     returns: ClassVar[type[Result]] = Result
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs", "target"})
     joins: ClassVar[bool] = True
+    in_report: ClassVar[bool] = False  # part of a report for which no methods were named
     source: ClassVar[str] = ""
 
     batch_size: int | None = option(None, "examples per batch; halves by itself when memory runs out", low=1)
@@ -80,7 +81,7 @@ class Method:
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            _check_option(self, f)
+            check_option(self, f)
 
     def check(self, subject: Subject) -> str | None:
         """Why the method does not apply to this network; None where it does."""
@@ -218,7 +219,8 @@ def _plain(value: Any) -> Any:
     return getattr(value, "__qualname__", None) or repr(value)
 
 
-def _check_option(method: Method, f: dataclasses.Field[Any]) -> None:
+def check_option(method: Any, f: dataclasses.Field[Any]) -> None:
+    """Refuse a value that the declaration of a field does not accept. Raises OptionError."""
     value, meta = getattr(method, f.name), f.metadata
     choices, low, high = meta.get("choices"), meta.get("low"), meta.get("high")
     if choices and value not in choices:

@@ -11,7 +11,7 @@ from fluoroscope.errors import OptionError, nearest
 if TYPE_CHECKING:
     from fluoroscope.methods.base import Method
 
-__all__ = ["find_method", "methods", "register"]
+__all__ = ["find_method", "methods", "register", "report_methods"]
 
 _METHODS: dict[str, type[Method]] = {}
 
@@ -32,6 +32,11 @@ def methods() -> dict[str, type[Method]]:
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
     return dict(sorted(_METHODS.items(), key=lambda item: (PHASES.index(item[1].phase), item[0])))
+
+
+def report_methods() -> list[type[Method]]:
+    """The methods of a report for which none were named: one or two for each question, quick ones where there is a choice."""
+    return [cls for cls in methods().values() if cls.in_report]
 
 
 def find_method(name: str) -> type[Method]:

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fluoroscope.errors import FluoroscopeError, InputError, nearest
 
-__all__ = ["FORMATS", "MAX_PIXELS", "decoded", "read_image"]
+__all__ = ["FORMATS", "MAX_PIXELS", "decoded", "read_image", "in_rgb"]
 
 Image.init()
 FORMATS = tuple(f for f in ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM") if f in Image.OPEN)
@@ -35,7 +35,7 @@ def decoded(path: Path) -> tuple[Image.Image, tuple[str, ...]]:
             warnings.simplefilter("ignore")  # PIL warns of size and odd metadata; size is checked below
             with Image.open(path, formats=FORMATS) as image:
                 _check_size(path, image.width * image.height, f"{image.width:,} x {image.height:,} pixels")
-                return _rgb(image)
+                return in_rgb(image)
     except FluoroscopeError:
         raise
     except Image.DecompressionBombError as error:
@@ -97,7 +97,7 @@ def _not_an_image(path: Path) -> InputError:
     )
 
 
-def _rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+def in_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """The decoded picture as RGB, upright, on white; with notes on what was assumed."""
     notes = [f"the first of {n} frames"] if (n := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO" else []
     image.load()

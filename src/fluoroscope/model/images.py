@@ -13,14 +13,14 @@ from PIL import Image
 
 from fluoroscope.errors import InputError
 from fluoroscope.model.batch import to_batch
-from fluoroscope.model.image_file import MAX_PIXELS, decoded, read_image
+from fluoroscope.model.image_file import MAX_PIXELS, decoded, in_rgb, read_image
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "ImageFiles", "read_image", "read_images", "to_batch"]
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 )
-Source = str | os.PathLike[str]
+Source = str | os.PathLike[str] | Image.Image
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ImageFiles(Sequence[tuple[str, Image.Image]]):
 
 
 def read_images(source: Source | Iterable[Source], limit: int | None = None) -> ImageFiles:
-    """Read a file, a folder, or a list of both, at most ``limit`` pictures.
+    """Read a file, a folder, a PIL image, or a list of them, at most ``limit`` pictures.
 
     Of a folder the picture files that lie directly in it are read, sorted by name; hidden files, other files and
     subfolders are passed over. A file that is named must be readable; one that a folder merely holds is skipped with a
@@ -59,13 +59,16 @@ def read_images(source: Source | Iterable[Source], limit: int | None = None) -> 
     Raises:
         InputError: nothing is there, a named file can't be read, or a folder holds no readable picture.
     """
-    sources = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    sources = [source] if isinstance(source, (str, os.PathLike, Image.Image)) else list(source)
     if not sources:
         raise InputError("no pictures were given", expected="files or a folder")
     if limit is not None and limit < 1:
         raise InputError("limit must be positive", got=limit)
     read = _Reading(limit)
     for item in sources:
+        if isinstance(item, Image.Image):
+            read.picture(item)
+            continue
         path = Path(item).expanduser()
         read.folder(path) if path.is_dir() else read.file(path)
     return read.result()
@@ -90,6 +93,15 @@ class _Reading:
         image, notes = decoded(path)
         self.paths.append(path)
         self.images.append(image)
+        self.notes += [f"{path.name}: {note}" for note in notes]
+
+    def picture(self, image: Image.Image) -> None:
+        if self.full:
+            return
+        path = Path(getattr(image, "filename", "") or f"picture {len(self.images)}")
+        converted, notes = in_rgb(image)
+        self.paths.append(path)
+        self.images.append(converted)
         self.notes += [f"{path.name}: {note}" for note in notes]
 
     def folder(self, path: Path) -> None:

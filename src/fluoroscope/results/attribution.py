@@ -23,6 +23,7 @@ class Attribution(Result):
     the method's own resolution; ``size`` is that of the input, and :meth:`resized` gives any other.
     ``centers`` has, for each spatial axis, the middle of the first cell and the distance of cells in input pixels; None
     means that the cells tile the input evenly. ``signed`` says whether negative values speak against the target.
+    ``errors``, shaped like the values, are their standard errors where the method samples; None where it does not.
     """
 
     kind: ClassVar[str] = "attribution"
@@ -36,6 +37,7 @@ class Attribution(Result):
     signed: bool = value(default=False)
     unit: str = value(default="")
     samples: Samples = value(default_factory=Samples)
+    errors: Array | None = value(join="concat", default=None)
 
     @property
     def values(self) -> Array:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import nn
 
-from fluoroscope.errors import FluoroscopeError, ModelError, OptionError, nearest
+from fluoroscope.errors import FluoroscopeError, InputError, ModelError, OptionError, nearest
+from fluoroscope.model.batch import to_batch
 from fluoroscope.model.loading.importing import import_file, import_package, importable
 from fluoroscope.model.loading.request import Request
 from fluoroscope.model.preprocess import ImagePreprocess, infer_invert
@@ -19,6 +21,7 @@ from fluoroscope.model.subject import Subject
 
 __all__ = ["candidates", "class_names", "load_factory", "subject_of"]
 
+BLANK = (256, 256)
 ANSWERS = "a torch.nn.Module, a Subject, or a tuple (model, preprocess) or (model, preprocess, classes)"
 
 
@@ -138,7 +141,17 @@ def _completed(subject: Subject) -> Subject:
     shape = subject.input_shape
     if shape is None and isinstance(preprocess, ImagePreprocess):
         shape = preprocess.shape
+    elif shape is None and preprocess is not None:
+        shape = _shape_of_blank(preprocess)
     return dataclasses.replace(subject, invert=invert, input_shape=shape)
+
+
+def _shape_of_blank(preprocess: Callable[[Any], Any]) -> tuple[int, ...] | None:
+    """The shape that a preprocess makes of a blank picture; None where it is for something else than pictures."""
+    try:
+        return tuple(to_batch([Image.new("RGB", BLANK)], preprocess).shape[1:])
+    except InputError:
+        return None
 
 
 def class_names(classes: Any, source: str) -> tuple[str, ...] | None:

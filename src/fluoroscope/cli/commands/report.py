@@ -1,0 +1,102 @@
+"""``fluoroscope report``: everything that applies, on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fluoroscope.cli.console import Console, printable
+from fluoroscope.cli.files import check_writable
+from fluoroscope.cli.network import Network
+from fluoroscope.cli.options import (
+    Command,
+    answer_options,
+    input_options,
+    method_options,
+    model_argument,
+    network_options,
+    out_option,
+    target_option,
+)
+from fluoroscope.cli.outcome import error_entries
+from fluoroscope.cli.pictures import Pictures
+from fluoroscope.cli.settings import Settings
+from fluoroscope.errors import LayerError, NotApplicable
+
+if TYPE_CHECKING:
+    from fluoroscope.reporting import Report
+
+__all__ = ["command"]
+
+
+@click.command("report", cls=Command, short_help="Everything that applies to a network, on one page.")
+@model_argument()
+@input_options
+@target_option
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME",
+    help="Only these; all: every one.  [default: one or two for each question]",
+)
+@click.option("--title", help="Title of the page.  [default: the network's name]")
+@network_options
+@method_options
+@out_option("report.html", "The page, or the folder for it.")
+@answer_options
+def command(
+    model: str,
+    network: Network,
+    pictures: Pictures,
+    target: Any,
+    methods: tuple[str, ...],
+    title: str | None,
+    settings: Settings,
+    out: Path,
+    console: Console,
+) -> None:
+    """Write one self-contained page with everything that applies to MODEL and its inputs, in the order of its life.
+
+    A method that fails has its error on the page and does not stop the others; the exit code then is that of the error,
+    unless the method simply does not apply and was not named with --method.
+    """
+    from fluoroscope.methods.registry import find_method, report_methods
+    from fluoroscope.methods.registry import methods as registered
+    from fluoroscope.render.template import template
+    from fluoroscope.reporting import assemble
+
+    template()
+    check_writable(out)
+    named = list(registered()) if "all" in methods else dict.fromkeys(methods)
+    classes = [find_method(name) for name in named] or report_methods()
+    chosen = settings.methods(classes)
+    subject = pictures.dressed(network.load(model, console))
+    inputs = pictures.source(subject) if pictures.given else None
+    with console.progress():
+        made = assemble(subject, inputs, target=target, methods=chosen, title=title, limit=pictures.limit)
+        path = made.write(out)
+    _tell(made, bool(methods), console)
+    console.say(printable(path))
+    console.answer(
+        {
+            "file": path,
+            "sections": {s.id: [getattr(r, "title", "") for r in s.results] for s in made.sections},
+            "errors": {name: error_entries(error) for name, error in made.errors.items()},
+            "left_out": made.left_out,
+        }
+    )
+
+
+def _tell(made: Report, asked: bool, console: Console) -> None:
+    for text in made.notes:
+        console.note(f"note: {text}")
+    for name, reason in made.left_out.items():
+        console.note(f"note: left out: {name}: {reason}")
+    for name, error in made.errors.items():
+        if not asked and isinstance(error, (LayerError, NotApplicable)):
+            console.note(f"note: {name} does not apply: {error.what}")
+        else:
+            console.failed(error)

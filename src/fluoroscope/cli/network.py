@@ -1,0 +1,135 @@
+"""The network that the options name, ready to be looked at."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fluoroscope.cli.console import Console
+from fluoroscope.errors import InputError, ModelError, OptionError, nearest
+
+if TYPE_CHECKING:
+    import torch
+
+    from fluoroscope.model.subject import Subject
+
+__all__ = ["DTYPES", "Network", "keyword"]
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+OURS = {"spec": "MODEL", "weights": "--weights", "trust": "--trust", "strict": "a file of weights that fits"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """How a network is loaded and where it computes."""
+
+    weights: Path | None = None
+    arguments: tuple[str, ...] = ()
+    trust: bool = False
+    classes: Path | None = None
+    input_shape: tuple[int, ...] | None = None
+    device: str | None = None
+    dtype: str | None = None
+
+    def load(self, model: str, console: Console) -> Subject:
+        """The network with its weights, on its device; what had to be assumed is told.
+
+        Raises:
+            ModelError: the network, its weights or its arguments are wrong.
+            OptionError: no such device, or an argument that can't be given.
+            InputError: a file is missing.
+        """
+        arguments = dict(keyword(text, "--arg") for text in self.arguments)
+        for name in arguments:
+            if name in OURS:
+                raise OptionError(f"--arg {name} can't be given to the factory", remedy=f"use {OURS[name]}")
+        device = self._device()
+        classes = self._classes()
+        from fluoroscope.model.spec import load
+
+        subject = load(model, self.weights, trust=self.trust, **arguments)
+        changes: dict[str, Any] = {"classes": classes} if classes else {}
+        if self.input_shape is not None:
+            changes["input_shape"] = self.input_shape
+        self._move(subject, device)
+        for note in subject.notes:
+            console.note(f"note: {note}")
+        return dataclasses.replace(subject, **changes)
+
+    def likely_shape(self, subject: Subject) -> tuple[int, ...] | None:
+        """Shape of one example: as given, or as the network says."""
+        return self.input_shape or subject.input_shape
+
+    def _device(self) -> torch.device | None:
+        if self.device is None:
+            return None
+        import torch
+
+        try:
+            device = torch.device(self.device)
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+            known = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if _mps() else [])]
+            raise OptionError(
+                "there is no such device here",
+                got=self.device,
+                expected=f"one of {', '.join(known)}",
+                nearest=nearest(self.device, known),
+            ) from error
+        return device
+
+    def _move(self, subject: Subject, device: torch.device | None) -> None:
+        import torch
+
+        try:
+            subject.module.to(device=device, dtype=getattr(torch, self.dtype) if self.dtype else None)
+        except NotImplementedError as error:  # parameters without values
+            raise ModelError(
+                "the network has no weights that could be moved",
+                got=str(error).splitlines()[0],
+                remedy="add --weights FILE",
+            ) from error
+
+    def _classes(self) -> tuple[str, ...] | None:
+        if self.classes is None:
+            return None
+        try:
+            text = self.classes.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            got = getattr(error, "strerror", None) or "bytes that are not UTF-8"
+            raise InputError(f"the names of classes in {self.classes} can't be read", got=got) from error
+        names = tuple(line.strip() for line in text.splitlines())
+        if not any(names):
+            raise InputError(
+                f"{self.classes} holds no names", expected="one name per line, in the order of the outputs"
+            )
+        return names
+
+
+def keyword(text: str, option: str) -> tuple[str, Any]:
+    """KEY and VALUE of ``KEY=VALUE``; a value is a Python literal where it reads as one, else text.
+
+    Raises:
+        OptionError: there is no ``=``, or KEY is no name of an argument.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip().isidentifier():
+        raise OptionError(f"{option} takes KEY=VALUE", got=text, expected=f"{option} depth=18")
+    return key.strip(), literal(value)
+
+
+def literal(text: str) -> Any:
+    """A Python literal (number, list, True, None, quoted text), else the text itself."""
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def _mps() -> bool:
+    import torch
+
+    return torch.backends.mps.is_available()

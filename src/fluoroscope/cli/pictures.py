@@ -1,0 +1,129 @@
+"""The inputs that the options name: pictures through a preprocess, or ready arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fluoroscope.cli.console import Console
+from fluoroscope.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    from fluoroscope.model.inputs import Inputs
+    from fluoroscope.model.preprocess import ImagePreprocess
+    from fluoroscope.model.subject import Subject
+
+__all__ = ["Pictures"]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the network is given, and how pictures become its input."""
+
+    images: tuple[Path, ...] = ()
+    inputs: Path | None = None
+    preprocess: str | None = None
+    size: tuple[int, ...] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    channels: str | None = None
+    limit: int = 8
+
+    @property
+    def given(self) -> bool:
+        """Whether there is any input."""
+        return bool(self.images) or self.inputs is not None
+
+    def prepared(self, subject: Subject, console: Console) -> tuple[Subject, Inputs]:
+        """The network with its preprocess, and its input. What had to be assumed is told.
+
+        Raises:
+            InputError: no input was named, or it can't be read.
+            OptionError: the preprocess is not complete.
+            NumericalError: NaN or infinity in the input.
+        """
+        from fluoroscope.reporting import first_inputs
+
+        subject = self.dressed(subject)
+        data, note = first_inputs(self.source(subject), subject, self.limit)
+        for text in [*data.notes, *([f"only the first {self.limit} inputs; --limit takes more"] if note else [])]:
+            console.note(f"note: {text}")
+        return subject, data
+
+    def source(self, subject: Subject) -> Any:
+        """What the library is given as inputs. Raises InputError."""
+        if self.images and self.inputs is not None:
+            raise OptionError("either pictures or ready inputs", got="--images and --inputs", expected="one of them")
+        if self.inputs is not None:
+            return _arrays(self.inputs)
+        if not self.images:
+            raise InputError(
+                "nothing to look at was given", expected="--images PATH (file or folder), or --inputs FILE.npy"
+            )
+        if subject.preprocess is None:
+            raise InputError(
+                "it is not known how pictures become this network's input",
+                expected="--preprocess NAME [--size PIXELS], or --size, --mean and --std",
+                remedy="--preprocess imagenet for ImageNet scaling at 224, or a factory that returns it too",
+            )
+        return list(self.images)
+
+    def dressed(self, subject: Subject) -> Subject:
+        """The network with the preprocess that the options ask for; its own where they ask for none."""
+        if all(value is None for value in (self.preprocess, self.size, self.mean, self.std, self.channels)):
+            return subject
+        chosen = self._chosen(subject)
+        return dataclasses.replace(
+            subject, preprocess=chosen, invert=chosen.invert, input_shape=subject.input_shape or chosen.shape
+        )
+
+    def _chosen(self, subject: Subject) -> ImagePreprocess:
+        from fluoroscope.model.preprocess import ImagePreprocess, preset
+
+        own = subject.preprocess
+        if self.preprocess is not None:
+            base = preset(self.preprocess)
+        elif isinstance(own, ImagePreprocess):
+            base = own
+        elif self.mean is not None and self.std is not None:
+            base = ImagePreprocess()
+        else:
+            raise OptionError(
+                "it is not said how the values of pictures are scaled",
+                expected="--preprocess NAME, or --mean and --std together",
+                remedy="--preprocess imagenet is the usual one for ImageNet networks",
+            )
+        return dataclasses.replace(base, **self._changes(subject))
+
+    def _changes(self, subject: Subject) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        if self.size is not None:
+            if len(self.size) > 2:
+                raise OptionError("--size is one side, or height,width", got=",".join(map(str, self.size)))
+            changes["size"] = self.size[0] if len(self.size) == 1 else self.size
+        elif subject.input_shape is not None and len(subject.input_shape) == 3:
+            changes["size"] = subject.input_shape[1:]
+        if self.channels is not None:
+            changes["channels"] = int(self.channels)
+        return {**changes, **{k: v for k, v in (("mean", self.mean), ("std", self.std)) if v is not None}}
+
+
+def _arrays(file: Path) -> Any:
+    """The array of an ``.npy`` file, or the arrays of an ``.npz`` file by name; nothing in them is run."""
+    import numpy as np
+
+    from fluoroscope.model.loading.saved_file import existing_file
+
+    existing_file(str(file))
+    try:
+        loaded = np.load(file, allow_pickle=False)
+        found = dict(loaded) if hasattr(loaded, "files") else loaded
+    except Exception as error:  # broken zips and broken headers come as many kinds
+        raise InputError(
+            f"{file} can't be read as arrays",
+            got=f"{type(error).__name__}: {error}",
+            expected="a .npy or .npz file of numbers (N, ...)",
+        ) from error
+    return found
