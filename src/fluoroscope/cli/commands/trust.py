@@ -1,0 +1,186 @@
+"""``fluoroscope trust``: whether the pictures of attribution can be believed, for this network and these inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fluoroscope.cli.console import Console, printable
+from fluoroscope.cli.files import check_writable, write_figure, write_result
+from fluoroscope.cli.network import Network
+from fluoroscope.cli.options import (
+    Command,
+    answer_options,
+    input_options,
+    method_options,
+    model_argument,
+    network_options,
+    out_option,
+    target_option,
+)
+from fluoroscope.cli.pictures import Pictures
+from fluoroscope.cli.settings import Settings
+from fluoroscope.cli.table import table
+from fluoroscope.cli.units import decimal
+from fluoroscope.cli.units import share as percent
+from fluoroscope.errors import InputError, OptionError, nearest
+
+if TYPE_CHECKING:
+    from fluoroscope.results import Scorecard
+    from fluoroscope.trust.check import Check
+
+__all__ = ["CHECKS", "command"]
+
+CHECKS = {
+    "agreement": "Agreement",
+    "deletion": "Deletion",
+    "infidelity": "Infidelity",
+    "insertion": "Insertion",
+    "localization": "Localization",
+    "max-sensitivity": "MaxSensitivity",
+    "pointing-game": "PointingGame",
+    "randomization": "Randomization",
+    "road": "ROAD",
+    "sensitivity-n": "SensitivityN",
+}
+DEFAULT = ("grad-cam", "saliency")
+
+
+@click.command("trust", cls=Command, short_help="Can the pictures be believed? A table of checks.")
+@model_argument()
+@input_options
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME",
+    help=f"Method of attribution. Repeatable.  [default: {', '.join(DEFAULT)}]",
+)
+@click.option(
+    "--check",
+    "checks",
+    multiple=True,
+    metavar="NAME",
+    help=f"Only this check. Repeatable: {', '.join(CHECKS)}.  [default: a usual set]",
+)
+@click.option(
+    "--masks", type=click.Path(path_type=Path), metavar="FILE", help="Where the evidence is: .npy (N, H, W), 0 and 1."
+)
+@target_option
+@network_options
+@method_options
+@out_option("fluoroscope-out", "Folder for trust.png and trust.fluo.")
+@answer_options
+def command(
+    model: str,
+    network: Network,
+    pictures: Pictures,
+    methods: tuple[str, ...],
+    checks: tuple[str, ...],
+    masks: Path | None,
+    target: Any,
+    settings: Settings,
+    out: Path,
+    console: Console,
+) -> None:
+    """Check methods of attribution on MODEL: do maps hang on what it learned, and name what moves its score?
+
+    Each method stands beside controls that ask no network: random maps and an edge detector. The verdicts say in words
+    what the numbers show, and the last line what is not claimed.
+    """
+    from fluoroscope.methods.registry import find_method
+    from fluoroscope.trust.checking import check_trust
+
+    check_writable(out / "figure.png")
+    common = {"seed": settings.seed or 0, "batch_size": settings.batch_size or 32}
+    asked = [_check(name, **common) for name in dict.fromkeys(checks)]
+    chosen = settings.methods([find_method(name) for name in dict.fromkeys(methods or DEFAULT)])
+    subject, data = pictures.prepared(network.load(model, console), console)
+    known = None if masks is None else _masks(masks, data.count)
+    with console.progress():
+        card = check_trust(chosen, subject, data, known, target=target, checks=asked or None, **common)
+    paths = [write_result(card, out / "trust"), write_figure(card, out / "trust.png")]
+    _say(card, paths, console)
+    names = ("rows", "columns", "units", "better", "verdicts", "caption", "notes")
+    numbers = {name: getattr(card, name) for name in ("table", "errors", "reference")}
+    console.answer({"model": subject.title, **{n: getattr(card, n) for n in names}, **numbers, "files": paths})
+
+
+def _check(name: str, **options: Any) -> Check:
+    import fluoroscope
+
+    if name not in CHECKS:
+        raise OptionError(
+            "no check of that name", got=name, expected=", ".join(CHECKS), nearest=nearest(name.lower(), CHECKS)
+        )
+    made: Check = getattr(fluoroscope, CHECKS[name])(**options)
+    return made
+
+
+def _masks(file: Path, count: int) -> Any:
+    import numpy as np
+
+    try:
+        found = np.load(file, allow_pickle=False)
+    except Exception as error:  # missing files and broken headers come as many kinds
+        got = f"{type(error).__name__}: {error}"
+        raise InputError(f"the masks in {file} can't be read", got=got, expected="a .npy file (N, H, W)") from error
+    return found[:count]
+
+
+def _say(card: Scorecard, paths: list[Path], console: Console) -> None:
+    if console.terminal:
+        shown = [r for r, row in enumerate(card.rows) if not row.startswith("Control: random")]  # chance says it
+        columns = ("measure", *(f">{card.rows[r].removeprefix('Control: ')}" for r in shown), ">chance")
+        lines = [(_arrow(card, c), *(_cell(card, r, c) for r in shown), _chance(card, c)) for c in _all(card)]
+    else:
+        columns = ("method", *(f">{_head(card, c)}" for c in _all(card)))
+        lines = [(row, *(_cell(card, r, c) for c in _all(card))) for r, row in enumerate(card.rows)]
+        lines.append(("chance", *(_chance(card, c) for c in _all(card))))
+    console.show(table(columns, lines, console.terminal))
+    if console.terminal:
+        console.say("↑ higher is better, ↓ lower is better; ± standard error; chance: random maps")
+    console.say()
+    for row, verdict in zip(card.rows, card.verdicts, strict=True):
+        if not row.startswith("Control: "):
+            console.say(f"{printable(row)}: {printable(verdict)}")
+    console.say(f"\n{printable(card.caption)}")
+    for note in card.notes:
+        console.note(f"note: {note}")
+    console.say()
+    for path in paths:
+        console.say(printable(path))
+
+
+def _all(card: Scorecard) -> range:
+    return range(len(card.columns))
+
+
+def _head(card: Scorecard, column: int) -> str:
+    return card.columns[column] + {"high": " (higher is better)", "low": " (lower is better)"}.get(
+        card.better[column], ""
+    )
+
+
+def _arrow(card: Scorecard, column: int) -> str:
+    return {"high": "↑ ", "low": "↓ "}.get(card.better[column], "  ") + card.columns[column]
+
+
+def _cell(card: Scorecard, row: int, column: int) -> str:
+    error = card.errors[row, column] if card.errors is not None else float("nan")
+    doubt = f" ± {_number(card, error, column)}" if error == error else ""
+    return _number(card, card.table[row, column], column) + doubt
+
+
+def _chance(card: Scorecard, column: int) -> str:
+    return _number(card, card.reference[column], column)
+
+
+def _number(card: Scorecard, value: float, column: int) -> str:
+    if value != value:
+        return ""
+    if card.units[column] != "share":
+        return decimal(round(float(value), 3))
+    return ("-" if value < 0 else "") + percent(abs(float(value)))

@@ -1,0 +1,1 @@
+"""Is this picture true? Sanity checks and scores of faithfulness for any method of attribution."""

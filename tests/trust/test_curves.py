@@ -1,0 +1,108 @@
+"""Deletion and insertion against the formula done place by place, on a network whose evidence is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import fluoroscope as fs
+from fluoroscope.errors import NotApplicable, OptionError
+from tests.trust.networks import Backwards, Noise, PatchNet, bright
+
+EDGES = "Control: edge detector"
+RANDOM = "Control: random, 12 x 12"
+
+
+def reference(model: torch.nn.Module, x: torch.Tensor, values: np.ndarray, steps: int, insertion: bool) -> np.ndarray:
+    """Mean probability of class 1 by the trapezoidal rule, one picture at a time, in float64."""
+    areas = []
+    for image, map_ in zip(x, values, strict=True):
+        order = np.argsort(-map_.ravel(), kind="stable")
+        scores = []
+        for step in range(steps + 1):
+            gone = order[: round(step * map_.size / steps)]
+            flat = (torch.zeros_like(image) if insertion else image.clone()).reshape(image.shape[0], -1)
+            flat[:, gone] = image.reshape(image.shape[0], -1)[:, gone] if insertion else 0
+            with torch.no_grad():
+                scores.append(model(flat.reshape(1, *image.shape)).softmax(1)[0, 1].item())
+        areas.append(np.trapezoid(scores, dx=1 / steps))
+    return np.array(areas)
+
+
+@pytest.mark.parametrize("insertion", [False, True])
+def test_equals_its_formula(insertion: bool) -> None:
+    model, x = PatchNet(), bright()
+    values = fs.Saliency()(model, x, target=1).values
+    expected = reference(model, x, values, 7, insertion)
+    assert np.ptp(expected) > 1e-4
+    check = fs.Insertion(steps=7, baseline="zero", batch_size=5) if insertion else fs.Deletion(steps=7, batch_size=5)
+    card = check("saliency", model, x, target=1)
+    assert card.table[0, 0] == pytest.approx(expected.mean(), abs=1e-6)
+    assert card.errors is not None
+    assert card.errors[0, 0] == pytest.approx(expected.std(ddof=1) / np.sqrt(len(x)), abs=1e-6)
+
+
+def test_the_batch_size_does_not_matter() -> None:
+    model, x = PatchNet(), bright()
+    tables = [fs.Deletion(steps=5, batch_size=size)(["saliency"], model, x, target=1).table for size in (1, 7, 500)]
+    np.testing.assert_allclose(tables[0], tables[1], atol=1e-6)
+    np.testing.assert_allclose(tables[0], tables[2], atol=1e-6)
+
+
+def test_right_backwards_and_random_maps_are_told_apart() -> None:
+    model, x = PatchNet(), bright(12)
+    for check in (fs.Deletion(), fs.Insertion(baseline="zero")):
+        card = check([fs.Saliency(), Backwards(), Noise()], model, x, target=1)
+        assert card.rows == ("Saliency", "Backwards", "Noise", RANDOM, EDGES)
+        assert card.verdicts[0].startswith("better than a random map and an edge detector")
+        assert card.verdicts[1] == "worse than a random map"
+        assert card.verdicts[2] == "no better than a random map on 12 inputs"
+        best = card.table[:, 0].argmin() if card.better[0] == "low" else card.table[:, 0].argmax()
+        assert best == 0
+        assert card.reference[0] == pytest.approx(card.table[3, 0])
+
+
+def test_a_known_curve() -> None:
+    """Uniform weights: the logit falls in equal steps, whichever place goes first."""
+    model = PatchNet(gain=0.0)
+    with torch.no_grad():
+        model.weights.fill_(0.01)
+    card = fs.Deletion(steps=4, score="logit")(
+        "saliency", model, torch.ones(2, 1, 12, 12, dtype=torch.float64), target=1
+    )
+    np.testing.assert_allclose(card.meta["deletion_curves"]["Saliency"], [1.44, 1.08, 0.72, 0.36, 0.0], atol=1e-6)
+    assert card.table[0, 0] == pytest.approx(0.72)
+
+
+def test_both_ends_are_evaluated_once_and_all_is_counted() -> None:
+    model, x = PatchNet(), bright(3)
+    card = fs.Deletion(steps=4, controls=False)(["saliency", Noise()], model, x, target=1)
+    maps = 3 + 3  # one forward of each method
+    target = 3
+    assert card.meta["forwards"] == target + maps + 2 * 3 + 2 * 3 * 3
+
+
+def test_the_network_is_as_before() -> None:
+    model, x = PatchNet().train(), bright(2)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    fs.Deletion(steps=2)("saliency", model, x, target=1)
+    assert model.training
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_one_input_says_little() -> None:
+    card = fs.Deletion(steps=4)("saliency", PatchNet(), bright(1), target=1)
+    assert card.verdicts[0] == "not told apart from a random map by one input"
+    assert np.isnan(card.errors[0, 0])
+
+
+def test_mistakes_are_told() -> None:
+    model, x = PatchNet(), bright(2)
+    with pytest.raises(OptionError, match="score='logit'"):
+        fs.Deletion()("saliency", model, x, target=lambda out: out[:, 1])
+    with pytest.raises(OptionError, match="baseline"):
+        fs.Deletion(baseline="grey")
+    rows = torch.nn.Linear(4, 2)
+    with pytest.raises(NotApplicable, match="baseline='mean'"):
+        fs.Insertion()("saliency", rows, torch.rand(3, 4))
