@@ -10,9 +10,12 @@ from torch import nn
 
 from fluoroscope.errors import FluoroscopeError, OptionError
 from fluoroscope.methods.base import Method
+from fluoroscope.methods.planning import Together, plan
+from fluoroscope.methods.progress import Progress, listening, progress
 from fluoroscope.methods.registry import find_method
 from fluoroscope.methods.registry import methods as registered
-from fluoroscope.model.inputs import prepare_inputs
+from fluoroscope.methods.sharing import SharingMethod
+from fluoroscope.model.inputs import Inputs, prepare_inputs
 from fluoroscope.model.subject import Subject, as_subject
 from fluoroscope.model.targets import TargetLike
 from fluoroscope.results import Attribution
@@ -25,11 +28,22 @@ MethodLike = str | type[Method] | Method
 
 
 class Explanations(Mapping[str, Attribution]):
-    """Attributions by name of method, in the order asked for; ``errors`` has those that could not be made."""
+    """Attributions by name of method, in the order asked for; ``errors`` has those that could not be made.
 
-    def __init__(self, found: Mapping[str, Attribution], errors: Mapping[str, FluoroscopeError]) -> None:
+    ``forwards`` and ``backwards`` count the examples that went through the network for all of them together.
+    """
+
+    def __init__(
+        self,
+        found: Mapping[str, Attribution],
+        errors: Mapping[str, FluoroscopeError],
+        *,
+        forwards: float = 0,
+        backwards: float = 0,
+    ) -> None:
         self._found = dict(found)
         self.errors = dict(errors)
+        self.forwards, self.backwards = forwards, backwards
 
     def __getitem__(self, name: str) -> Attribution:
         return self._found[name]
@@ -62,11 +76,18 @@ def explain(
     inputs: Any,
     methods: MethodLike | Iterable[MethodLike] = ("grad-cam", "saliency"),
     target: TargetLike = "predicted",
+    *,
+    targets: TargetLike = None,
 ) -> Explanations:
     """Run several methods of attribution on the same inputs, which are prepared once.
 
+    Methods that read a layer share one forward for all their layers, and one backward for each target: six class
+    activation maps cost hardly more than one. Their results are what each would give alone; ``meta["shared_with"]``
+    names the others, ``forwards`` and ``backwards`` of the explanations count what was really spent.
+
     A method that fails with a FluoroscopeError does not stop the others; its error is kept in ``errors``. Two of the
-    same method (with different options) are told apart by a number: ``"grad-cam"`` and ``"grad-cam 2"``.
+    same method (with different options) are told apart by a number: ``"grad-cam"`` and ``"grad-cam 2"``. ``targets`` is
+    another name for ``target``.
 
     Raises:
         OptionError: no method of that name, or one that gives no attribution.
@@ -78,16 +99,61 @@ def explain(
         raise OptionError("no method named", got="none", expected=", ".join(_attribution_names()))
     subject = as_subject(model)
     data = prepare_inputs(inputs, subject)
-    found: dict[str, Attribution] = {}
-    errors: dict[str, FluoroscopeError] = {}
-    for name, method in asked.items():
+    run = _Run(subject, data, target if targets is None else targets)
+    with progress("Explain", data.count * len(asked)) as bar:
+        for group in plan(asked):
+            run.group(group, bar)
+    if not run.found:
+        raise next(run.errors[name] for name in asked if name in run.errors)
+    order = [name for name in asked if name in run.found]
+    return Explanations(
+        {name: run.found[name] for name in order}, run.errors, forwards=run.forwards, backwards=run.backwards
+    )
+
+
+class _Run:
+    """What has been found so far, and at what cost."""
+
+    def __init__(self, subject: Subject, data: Inputs, target: TargetLike) -> None:
+        self.subject, self.data, self.target = subject, data, target
+        self.found: dict[str, Attribution] = {}
+        self.errors: dict[str, FluoroscopeError] = {}
+        self.forwards, self.backwards = 0.0, 0.0
+
+    def group(self, methods: dict[str, Method], bar: Progress) -> None:
+        """Methods that can share, on one tape; each by itself where there is one only, or where the tape fails."""
+        sharing = {n: m for n, m in methods.items() if isinstance(m, SharingMethod)}
+        if len(sharing) < 2 or not self._together(sharing, bar):
+            for name, method in methods.items():
+                self._alone(name, method)
+                bar.advance(self.data.count)
+
+    def _together(self, methods: dict[str, SharingMethod], bar: Progress) -> bool:
+        together = Together(methods)
         try:
-            found[name] = method(subject, data, target=target)
+            together.run(self.subject, self.data, self.target, bar)
+        except FluoroscopeError:
+            return False  # one layer may have spoiled it for all; alone, each method tells its own error
+        self.found.update(together.found)
+        self.errors.update(together.errors)
+        self.forwards += together.forwards
+        self.backwards += together.backwards
+        return True
+
+    def _alone(self, name: str, method: Method) -> None:
+        try:
+            with listening(_silent):
+                result = method(self.subject, self.data, target=self.target)
         except FluoroscopeError as error:
-            errors[name] = error
-    if not found:
-        raise next(iter(errors.values()))
-    return Explanations(found, errors)
+            self.errors[name] = error
+            return
+        self.found[name] = result
+        self.forwards += result.meta.get("forwards", 0)
+        self.backwards += result.meta.get("backwards", 0)
+
+
+def _silent(title: str, done: float, total: float) -> None:
+    """One bar for all methods: a method's own is not shown."""
 
 
 def as_method(item: Any) -> Method:

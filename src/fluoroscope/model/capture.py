@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from fluoroscope.errors import LayerError, NumericalError
+from fluoroscope.errors import InputError, LayerError, NumericalError
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.memory_layout import channels_last, refused
+from fluoroscope.model.modes import ForwardTap, TailTap
 from fluoroscope.model.outputs import first_tensor, map_first_tensor
 from fluoroscope.model.probe import Call, Probe
 from fluoroscope.model.study import LayerName, Study
@@ -103,6 +105,26 @@ def tape(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> Tape:
     Raises:
         LayerError: a layer did not run.
     """
+    if any(t.requires_grad for t in inputs.tensors):
+        return _tape(study, inputs, layers, ForwardTap())  # the tape begins at the input
+    quick = channels_last(study.module, inputs)
+    if quick is not None:
+        try:
+            return _tail_tape(study, quick, layers)
+        except InputError as error:
+            if not refused(study.module, error):
+                raise
+            study.forwards -= inputs.count
+    return _tail_tape(study, inputs, layers)
+
+
+def _tail_tape(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> Tape:
+    watch = TailTap()
+    taped = _tape(study, inputs, layers, watch)
+    return _tape(study, inputs, layers, ForwardTap()) if watch.missed else taped
+
+
+def _tape(study: Study, inputs: Inputs, layers: Sequence[LayerName], watch: ForwardTap | TailTap) -> Tape:
     counter, taken = _Counter(layers), dict[str, torch.Tensor]()
 
     def look(name: str) -> Callable[..., Any]:
@@ -111,14 +133,16 @@ def tape(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> Tape:
             tensor = first_tensor(output)
             if not names or tensor is None:
                 return None
-            kept = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+            if isinstance(watch, TailTap):
+                watch.begin()
+            kept = tensor if tensor.requires_grad else tensor.detach().contiguous().requires_grad_()
             taken.update(dict.fromkeys(names, kept))
             return map_first_tensor(output, lambda _: kept.clone())
 
         return hook
 
     with torch.enable_grad(), study.hooked([(study.module.get_submodule(n), look(n)) for n in counter.calls]):
-        output, scores = study.scored(inputs)
+        output, scores = study.scored(inputs, watch)
     counter.check(study, taken)
     study.check_finite(scores.detach(), inputs)
     return Tape(output, scores, taken)
@@ -143,10 +167,10 @@ def input_tape(study: Study, inputs: Inputs) -> Tape:
     return Tape(output, scores, {"input": leaf})
 
 
-def gradients(study: Study, taped: Tape, scores: torch.Tensor) -> dict[str, torch.Tensor]:
+def gradients(study: Study, taped: Tape, scores: torch.Tensor, *, keep: bool = False) -> dict[str, torch.Tensor]:
     """D score / d tensor for each tensor of the tape; scores (N,) give their shape, scores (N, K) put K second.
 
-    K targets cost K backwards through the recorded tail, one forward in all.
+    K targets cost K backwards through the recorded tail, one forward in all. ``keep`` leaves the tape for another go.
 
     Raises:
         NumericalError: the scores do not depend on the tape differentiably.
@@ -162,7 +186,9 @@ def gradients(study: Study, taped: Tape, scores: torch.Tensor) -> dict[str, torc
     found = []
     for k, column in enumerate(columns):
         study.backwards += len(column)
-        found.append(torch.autograd.grad(column.sum(), tensors, retain_graph=k + 1 < len(columns), allow_unused=True))
+        found.append(
+            torch.autograd.grad(column.sum(), tensors, retain_graph=keep or k + 1 < len(columns), allow_unused=True)
+        )
     if all(g is None for g in found[0]):
         raise NumericalError(
             "the score does not depend on the layer",

@@ -15,7 +15,7 @@ from torch import nn
 
 from fluoroscope.errors import ModelError
 
-__all__ = ["Guard", "RandomState"]
+__all__ = ["Guard", "RandomState", "seed_all"]
 
 
 class RandomState:
@@ -40,33 +40,43 @@ class RandomState:
             torch.mps.set_rng_state(self.mps)
 
 
-class _ModuleState:
-    """Attributes of one module: which objects they are, and what their containers held.
+def seed_all(seed: int) -> None:
+    """Seed torch's generators that a :class:`RandomState` keeps.
+
+    ``torch.manual_seed`` would also leave a seed behind for an accelerator that is not in use yet, to be applied when
+    the user starts it: nothing could put that back.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
+
+
+class _ModuleStates:
+    """Attributes of all modules: which objects they are, and what their containers held.
 
     Most of a module's dozen containers are empty tables of hooks, and hardly ever does a forward change anything: both
     are told by comparisons that run in C, since a network has hundreds of modules and is looked at in milliseconds.
     """
 
-    __slots__ = ("attributes", "empty", "filled", "module")
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.attributes = module.__dict__.copy()
-        containers = [v for v in self.attributes.values() if type(v) in _COPY]
+    def __init__(self, modules: list[nn.Module]) -> None:
+        self.attributes = [(m.__dict__, m.__dict__.copy()) for m in modules]
+        containers = [v for _, kept in self.attributes for v in kept.values() if type(v) in _COPY]
         self.filled = [(c, _copy(c)) for c in containers if c]
         self.empty = [c for c in containers if not c]
 
     def restore(self) -> None:
-        current, kept = self.module.__dict__, self.attributes
-        if not (list(current) == list(kept) and all(map(is_, current.values(), kept.values()))):
-            for name in [n for n in current if n not in kept]:
-                del current[name]
-            for name, value in kept.items():
-                if current.get(name, _MISSING) is not value:
-                    current[name] = value
-        for container in self.empty:
-            if container:
-                container.clear()
+        """Put back every attribute and every container's members."""
+        for current, kept in self.attributes:
+            if not (all(map(is_, current.values(), kept.values())) and list(current) == list(kept)):
+                for name in current.keys() - kept.keys():
+                    del current[name]
+                for name, value in kept.items():
+                    if current.get(name, _MISSING) is not value:
+                        current[name] = value
+        for container in filter(None, self.empty):
+            container.clear()
         for container, held in self.filled:
             if not _same(container, held):
                 _refill(container, held)
@@ -115,7 +125,7 @@ class Guard:
         modules = list(self.module.modules())
         parameters = _unique(p for m in modules for p in m._parameters.values())
         buffers = _unique(b for m in modules for b in m._buffers.values())
-        self._modules = [_ModuleState(m) for m in modules]
+        self._modules, self._states = modules, _ModuleStates(modules)
         self._parameters = [(p, p.requires_grad, p.grad, _version(p)) for p in parameters]
         with torch.no_grad():
             self._buffers = [(b, _version(b), b.clone()) for b in buffers if b.device.type != "meta"]
@@ -123,9 +133,9 @@ class Guard:
 
     def prepare(self, training: bool = False) -> None:
         """Eval mode (unless ``training``), and no parameter that asks for a gradient."""
-        for state in self._modules:
-            if state.module.training is not training:
-                state.module.training = training
+        for module in self._modules:
+            if module.training is not training:
+                module.training = training
         for parameter, wanted, _, _ in self._parameters:
             if wanted and parameter.is_leaf:
                 parameter.requires_grad_(False)
@@ -133,8 +143,7 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for state in self._modules:
-            state.restore()
+        self._states.restore()
         for buffer, version, value in self._buffers:
             if version is None or _version(buffer) != version:
                 with torch.inference_mode(buffer.is_inference()), torch.no_grad():

@@ -41,7 +41,8 @@ def _pictures(values: torch.Tensor) -> Pictures:
     """(N, C, H, W) in [0, 1], with 1 or 3 channels, as ``uint8`` (N, H, W, 3); NaN is black."""
     scaled = (values * 255).nan_to_num_(nan=0.0).round_().clamp_(0, 255).to(torch.uint8)
     rgb = scaled.expand(-1, 3, -1, -1) if scaled.shape[1] == 1 else scaled
-    return np.ascontiguousarray(rgb.permute(0, 2, 3, 1).numpy())
+    pictures: Pictures = rgb.permute(0, 2, 3, 1).contiguous().numpy()
+    return pictures
 
 
 def _real(batch: torch.Tensor) -> torch.Tensor:
@@ -175,7 +176,7 @@ def _inverted(batch: torch.Tensor, invert: Callable[[torch.Tensor], Any]) -> tup
 
 def _into_unit(values: torch.Tensor) -> tuple[torch.Tensor, str | None]:
     finite = torch.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    lows, highs = torch.aminmax(finite.flatten(1), dim=1)
+    lows, highs = finite.flatten(1).amin(1), finite.flatten(1).amax(1)
     low, high = float(lows.min()), float(highs.max())
     if low >= -1e-6 and high <= 1 + 1e-6:
         return finite, None

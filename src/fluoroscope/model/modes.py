@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own habit)
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["RELU", "SOFTMAX", "ForwardTap", "FunctionTap", "OperationTap"]
+__all__ = ["RELU", "SOFTMAX", "ForwardTap", "FunctionTap", "OperationTap", "TailTap"]
 
 RELU = frozenset({F.relu, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, F.relu_})
 """Every way to call a rectifier; ``nn.ReLU`` calls ``F.relu``."""
@@ -65,6 +66,40 @@ class ForwardTap(TorchFunctionMode):
         if self._last is not None and self._last[0] is output and self._last[1].shape == output.shape:
             return self._last[1]
         return None
+
+
+class TailTap:
+    """A ForwardTap for the part of a forward after :meth:`begin`, so that what runs before costs nothing.
+
+    Modes are a stack. Where the network has put one of its own on it in the meantime, another can't go on from within:
+    then ``missed`` is set, and the forward has to be done again under a ForwardTap from its start.
+    """
+
+    def __init__(self) -> None:
+        self.missed = False
+        self._tap: ForwardTap | None = None
+        self._stack = ExitStack()
+        self._depth = torch._C._len_torch_function_stack()
+
+    def begin(self) -> None:
+        """Watch from here on, with the tape on, also where the network has just switched it off."""
+        if self._tap is not None or self.missed:
+            return
+        if torch._C._len_torch_function_stack() != self._depth:
+            self.missed = True
+            return
+        torch.set_grad_enabled(True)
+        self._tap = self._stack.enter_context(ForwardTap())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def logits(self, output: torch.Tensor) -> torch.Tensor | None:
+        """As for a ForwardTap."""
+        return self._tap.logits(output) if self._tap is not None else None
 
 
 class OperationTap(TorchDispatchMode):  # type: ignore[no-untyped-call] # the class is untyped in torch

@@ -36,6 +36,11 @@ class Layout:
         """Names of the spatial axes of :meth:`to_maps`."""
         return ax.spatial(len(self.grid))
 
+    @property
+    def channel_axis(self) -> int:
+        """Which axis of the tensor is channels or features."""
+        return self.axes.index(ax.C) if ax.C in self.axes else len(self.axes) - 1
+
     def to_maps(self, tensor: torch.Tensor) -> torch.Tensor:
         """(N, C, *grid): channels second, tokens put back on their grid, class and register tokens left out."""
         if ax.L in self.axes:

@@ -25,11 +25,13 @@ class Replay:
     """The tail of a network after ``layer``, for one batch of inputs.
 
     ``activation`` is the layer's own output. ``replay(new, times)`` gives the scores for ``new`` (N x times, ...), rows
-    of one example next to each other; it costs the tail only. ``share`` tells how many module calls a replay skips.
+    of one example next to each other; it costs the tail only. ``skipped`` tells how many module calls a replay
+    does not compute, ``tails`` how many examples went through the tail.
     """
 
     def __init__(self, study: Study, inputs: Inputs, layer: LayerName) -> None:
         self.study, self.inputs, self.layer = study, inputs, layer
+        self.tails = 0
         self.activation, self._whole, self._before = self._record()
 
     def _record(self) -> tuple[torch.Tensor, Any, dict[nn.Module, list[Any]]]:
@@ -107,12 +109,15 @@ class Replay:
 
             return forward
 
+        spent = self.study.forwards
         try:
             for module in calls:
                 patched.append((module, module.__dict__.get("forward")))
                 module.forward = answer(module, module.forward)  # on the instance: shadows the class's method
             return self.study.scored(inputs)
         finally:
+            self.study.forwards = spent  # a tail is no forward
+            self.tails += inputs.count
             for module, own in patched:
                 del module.forward
                 if own is not None:

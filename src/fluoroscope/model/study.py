@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from fluoroscope.errors import FluoroscopeError, InputError, LayerError, ModelError, NumericalError, nearest
-from fluoroscope.model.guard import Guard
+from fluoroscope.model.guard import Guard, seed_all
 from fluoroscope.model.inputs import Inputs
-from fluoroscope.model.modes import ForwardTap
+from fluoroscope.model.modes import ForwardTap, TailTap
 from fluoroscope.model.outputs import first_tensor, main_output
 from fluoroscope.model.probe import Probe, cached_probe, remember
 from fluoroscope.model.subject import Subject
@@ -72,12 +72,14 @@ class Study:
         if any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in modules):
             self._stack.enter_context(torch.compiler.set_stance("force_eager"))
         self.trainable = {p for p in parameters if p.requires_grad}
-        if torch.backends.mha.get_fastpath_enabled():  # the fused path of nn.MultiheadAttention hides what happens inside
+        if (
+            torch.backends.mha.get_fastpath_enabled()
+        ):  # the fused path of nn.MultiheadAttention hides what happens inside
             torch.backends.mha.set_fastpath_enabled(False)
             self._stack.callback(torch.backends.mha.set_fastpath_enabled, True)
         guard = self._stack.enter_context(Guard(self.module))
         guard.prepare()
-        torch.manual_seed(self.seed)
+        seed_all(self.seed)
         return self
 
     def __exit__(
@@ -136,13 +138,13 @@ class Study:
                 remedy="check shape, channels, scaling and number of inputs; the cause is chained below",
             ) from error
 
-    def scored(self, inputs: Inputs) -> tuple[Any, torch.Tensor]:
-        """(whole output, tensor of scores): logits where the output is a softmax or sigmoid of them.
+    def scored(self, inputs: Inputs, watch: ForwardTap | TailTap | None = None) -> tuple[Any, torch.Tensor]:
+        """(whole output, tensor of scores): logits where the output is a softmax or sigmoid of them, seen by ``watch``.
 
         Raises:
             NumericalError: no number is left in the scores, naming the first layer that gave NaN.
         """
-        with ForwardTap() as tap:
+        with watch if watch is not None else ForwardTap() as tap:
             output = self.run(inputs)
         scores = main_output(output)
         logits = tap.logits(scores)

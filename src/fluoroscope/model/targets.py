@@ -27,7 +27,7 @@ import torch
 
 from fluoroscope.errors import NumericalError, TargetError, nearest
 
-__all__ = ["Picked", "Region", "Target", "TargetLike"]
+__all__ = ["Picked", "Region", "Target", "TargetLike", "class_scores"]
 
 TargetLike = Any
 """int, str, list, array, tensor, Region or callable: see this module's table."""
@@ -68,6 +68,21 @@ class Target:
         clone.name_of, clone.classes = self.name_of, self.classes
         clone.wanted = self.wanted[start:stop] if isinstance(self.wanted, np.ndarray) else self.wanted
         return clone
+
+    def settled(self, picked: Picked, output: torch.Tensor) -> Callable[[Sequence[int]], Target]:
+        """The target of variants of examples, by the examples' rows: the same classes as picked here for ``output``."""
+        classes = picked.indices if isinstance(self.wanted, (str, np.ndarray)) else None
+        whole = isinstance(self.wanted, torch.Tensor) and self.wanted.shape == output.shape and output.ndim > 1
+
+        def target(rows: Sequence[int]) -> Target:
+            clone = self.part(0, len(picked.scores))
+            if classes is not None:
+                clone.wanted = classes[np.asarray(rows)]
+            elif whole:
+                clone.wanted = self.wanted[list(rows)]
+            return clone
+
+        return target
 
     @property
     def description(self) -> str:
@@ -135,7 +150,7 @@ class Target:
                 tuple((self.description,) * (scores.shape[1] if scores.ndim > 1 else 1) for _ in range(len(scores))),
             )
         else:
-            picked = self._classes(_class_scores(output))
+            picked = self._classes(class_scores(output))
         if not bool(torch.isfinite(picked.scores).all()):
             bad = int((~torch.isfinite(picked.scores)).sum())
             raise NumericalError(
@@ -201,7 +216,7 @@ def _class_number(name: str, classes: Sequence[str] | None) -> int:
     )
 
 
-def _class_scores(output: torch.Tensor) -> torch.Tensor:
+def class_scores(output: torch.Tensor) -> torch.Tensor:
     """(N, classes) of an output of any rank, as the module's docstring says."""
     if output.ndim == 1:
         return output[:, None]

@@ -7,15 +7,14 @@ from typing import ClassVar
 import torch
 
 from fluoroscope.methods.base import method
-from fluoroscope.methods.cam.layer_map import GradientMap
+from fluoroscope.methods.cam.layer_map import GradientMap, weighted_sum
 
 __all__ = ["GradCAM"]
 
 
 @method
 class GradCAM(GradientMap):
-    r"""Grad-CAM: the feature maps of a layer, each weighed by the mean gradient of the target's score over its
-    positions.
+    r"""Grad-CAM: a layer's feature maps, each weighed by the mean gradient of the target's score over its positions.
 
     .. math:: L(x, y) = \mathrm{ReLU}\Big(\sum_k \alpha_k A^k_{xy}\Big), \quad
               \alpha_k = \frac{1}{Z} \sum_{x', y'} \frac{\partial s}{\partial A^k_{x'y'}}
@@ -35,9 +34,9 @@ class GradCAM(GradientMap):
 
     name: ClassVar[str] = "grad-cam"
     title: ClassVar[str] = "Grad-CAM"
+    in_report: ClassVar[bool] = True
     source: ClassVar[str] = "Selvaraju et al., Grad-CAM, ICCV 2017, eq. 1-2"
 
     def weigh(self, activation: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """ReLU of the channel sum, weights averaged over positions."""
-        weights = gradient.flatten(2).mean(2)
-        return torch.einsum("nc,nc...->n...", weights, activation).relu()
+        return weighted_sum(gradient.flatten(2).mean(2), activation).relu()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,75 +12,149 @@ from fluoroscope import axes as ax
 from fluoroscope.errors import LayerError
 from fluoroscope.methods.attributing import attribution, note_empty_maps, per_target
 from fluoroscope.methods.base import Batch, Method, option
-from fluoroscope.model.capture import Tape, choose_layer, gradients, tape
+from fluoroscope.methods.sharing import SharedTape, SharingMethod
+from fluoroscope.model.capture import choose_layer
+from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.positions import Layout, layout_of
 from fluoroscope.model.study import LayerName, Study
+from fluoroscope.model.targets import Picked
 from fluoroscope.results import Attribution
 
-__all__ = ["GradientMap"]
+__all__ = ["GradientMap", "LayerMap", "LayerView", "PositionMap", "layer_layout", "weighted_sum", "wide"]
+
+
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """Half formats as float32: sums over channels and powers of gradients don't fit into them."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def weighted_sum(weights: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """Sum over channels of weights (N, C) times maps (N, C, *positions)."""
+    return torch.einsum("nc,nc...->n...", weights, maps)
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """One layer of a tape as maps: channels second, tokens on their grid, in float32 at least."""
+
+    shared: SharedTape
+    layer: LayerName
+    layout: Layout
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        """The layer's output on the tape, in its own layout."""
+        return self.shared.tape.tensors[self.layer]
+
+    @property
+    def maps(self) -> torch.Tensor:
+        """Activations (N, C, *positions)."""
+        return self.to_maps(self.tensor.detach())
+
+    @property
+    def gradients(self) -> list[torch.Tensor]:
+        """D score / d activation, (N, C, *positions), for each target."""
+        found = per_target(self.shared.gradient(self.layer), self.many)
+        return [self.to_maps(g) for g in found]
+
+    @property
+    def picked(self) -> Picked:
+        """The target's scores."""
+        return self.shared.picked
+
+    @property
+    def many(self) -> bool:
+        """Whether there is a target axis K."""
+        return self.picked.scores.ndim == 2
+
+    @property
+    def columns(self) -> list[torch.Tensor]:
+        """The scores (N,) of each target, on the tape."""
+        return per_target(self.picked.scores, self.many)
+
+    def to_maps(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Something shaped like the layer's output as (N, C, *positions)."""
+        return wide(self.layout.to_maps(tensor))
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientMap(Method):
-    """A map from one layer's activations and the score's gradient with respect to them; subclasses write
-    :meth:`weigh`.
-    """
+class PositionMap(Method):
+    """A map over the positions of one layer, however it is made; subclasses write ``compute``."""
 
     family: ClassVar[str] = "cam"
     returns: ClassVar[type[Attribution]] = Attribution
     unit: ClassVar[str] = "score"
     signed: ClassVar[bool] = False
+    empty: ClassVar[str] = "no evidence for the target at this layer (all of it was negative, or there is no gradient)"
 
     layer: str | None = option(None, "layer to map; found when not named: the last one with positions")
+
+    def place(self, study: Study, inputs: Inputs) -> LayerName:
+        """The layer as named, or the last one with positions that the score depends on."""
+        return study.layer(self.layer) if self.layer is not None else choose_layer(study, inputs)
+
+    def result(
+        self,
+        study: Study,
+        batch: Batch,
+        picked: Picked,
+        layer: LayerName,
+        layout: Layout,
+        maps: Sequence[torch.Tensor],
+    ) -> Attribution:
+        """The maps of each target as a result that says where they were taken."""
+        study.facts.update({"layer": str(layer), "layer_found": self.layer is None})
+        found = "layer found: the last one with positions" if self.layer is None else "layer as named"
+        values = torch.stack(list(maps), 1) if picked.scores.ndim == 2 else maps[0]
+        return attribution(
+            self, study, batch, picked, values, (ax.N, *layout.spatial), signed=self.signed, unit=self.unit,
+            caption=f"at {layer} ({found}), {' x '.join(map(str, layout.grid))} positions",
+        )  # fmt: skip
+
+    def finish(self, result: Any, study: Study) -> Any:
+        """Maps without any evidence are told, not left to look like a fault."""
+        note_empty_maps(result, study, self.empty)
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerMap(PositionMap, SharingMethod):
+    """A map made from a tape that other methods may share; subclasses write :meth:`map`."""
+
+    def map(self, view: LayerView) -> Sequence[torch.Tensor]:
+        """The map (N, *positions) for each target."""
+        raise NotImplementedError
+
+    def from_tape(self, shared: SharedTape, layer: LayerName) -> Attribution:
+        """The result from a capture that other methods may share."""
+        view = LayerView(shared, layer, layer_layout(layer, shared.tape.tensors[layer], shared.batch.inputs))
+        return self.result(shared.study, shared.batch, view.picked, layer, view.layout, self.map(view))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientMap(LayerMap):
+    """A map from one layer's activations and the score's gradient with respect to them; subclasses write
+    :meth:`weigh`.
+    """
 
     def weigh(self, activation: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """The map (N, *positions) from activations and gradients (N, C, *positions)."""
         raise NotImplementedError
 
-    def compute(self, study: Study, batch: Batch) -> Attribution:
-        """One forward, one backward through the tail for each target."""
-        layer = study.layer(self.layer) if self.layer is not None else choose_layer(study, batch.inputs)
-        taped = tape(study, batch.inputs, [layer])
-        return self.from_tape(study, batch, layer, taped)
+    def map(self, view: LayerView) -> Sequence[torch.Tensor]:
+        """:meth:`weigh` for each target."""
+        maps = view.maps
+        return [self.weigh(maps, gradient) for gradient in view.gradients]
 
-    def from_tape(self, study: Study, batch: Batch, layer: LayerName, taped: Tape) -> Attribution:
-        """The result from a capture that other methods may share."""
-        layout = self._layout(layer, taped.tensors[layer], batch)
-        picked = batch.target.pick(taped.scores, taped.output)
-        gradient = gradients(study, Tape(taped.output, taped.scores, {layer: taped.tensors[layer]}), picked.scores)[
-            layer
-        ]
-        maps = layout.to_maps(taped.tensors[layer].detach())
-        many = picked.scores.ndim == 2
-        values = [self.weigh(maps, layout.to_maps(g)) for g in per_target(gradient, many)]
-        study.facts.update({"layer": str(layer), "layer_found": self.layer is None})
-        found = "layer found: the last one with positions" if self.layer is None else "layer as named"
-        return attribution(
-            self,
-            study,
-            batch,
-            picked,
-            torch.stack(values, 1) if many else values[0],
-            (ax.N, *layout.spatial),
-            signed=self.signed,
-            unit=self.unit,
-            caption=f"at {layer} ({found}), {' x '.join(map(str, layout.grid))} positions",
+
+def layer_layout(layer: LayerName, tensor: torch.Tensor, inputs: Inputs) -> Layout:
+    """How a layer's output is laid out. Raises LayerError where it has no positions."""
+    layout = layout_of(tuple(tensor.shape), tuple(inputs.main.shape))
+    if layout is None or not layout.maps:
+        raise LayerError(
+            f"layer {str(layer)!r} has no positions to make a map of",
+            got=f"an output of shape {tuple(tensor.shape)}",
+            expected="(N, C, H, W), (N, H, W, C), (N, C, T) or tokens (N, L, D) with more than one position",
+            remedy="choose an earlier layer, or leave the layer out and it is found",
         )
-
-    def _layout(self, layer: LayerName, tensor: torch.Tensor, batch: Batch) -> Layout:
-        layout = layout_of(tuple(tensor.shape), tuple(batch.inputs.main.shape))
-        if layout is None or not layout.maps:
-            raise LayerError(
-                f"layer {str(layer)!r} has no positions to make a map of",
-                got=f"an output of shape {tuple(tensor.shape)}",
-                expected="(N, C, H, W), (N, H, W, C), (N, C, T) or tokens (N, L, D) with more than one position",
-                remedy="choose an earlier layer, or leave the layer out and it is found",
-            )
-        return layout
-
-    def finish(self, result: Any, study: Study) -> Any:
-        """Maps without any evidence are told, not left to look like a fault."""
-        note_empty_maps(
-            result, study, "no evidence for the target at this layer (all of it was negative, or there is no gradient)"
-        )
-        return result
+    return layout

@@ -1,0 +1,95 @@
+"""Convolution with what follows it (batch norm folded in, addition, activation) in one pass over memory.
+
+On a CPU in single precision the weights are put into the layout of oneDNN once, and addition and activation ride on the
+convolution; the values are those of the separate calls up to rounding. Elsewhere the separate calls are made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own habit)
+
+__all__ = ["Activation", "Convolution", "activation_of"]
+
+aten = torch.ops.aten
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function of single numbers, with the name and the numbers by which oneDNN knows it."""
+
+    function: Any
+    arguments: tuple[Any, ...]
+    name: str
+    scalars: tuple[float, ...] = ()
+
+
+def activation_of(function: Any, arguments: tuple[Any, ...]) -> Activation | None:
+    """The activation that can ride on a convolution; ``arguments`` are those after the tensor. None for all others."""
+    if function is aten.relu.default:
+        return Activation(function, (), "relu")
+    if function is aten.hardtanh.default:
+        low, high = [*arguments, -1.0, 1.0][:2] if len(arguments) != 1 else (arguments[0], 1.0)
+        return Activation(function, (low, high), "hardtanh", (low, high))
+    if function is aten.silu.default:
+        return Activation(function, (), "swish")
+    return None
+
+
+class Convolution:
+    """``activation(conv(x) + addend)``, with a padding given at each call."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, dilation: Pair, groups: int) -> None:
+        self.weight = weight.contiguous(memory_format=torch.channels_last)
+        self.bias, self.dilation, self.groups = bias, dilation, groups
+        self.activation: Activation | None = None
+        self._packed: dict[Pair, torch.Tensor] = {}
+        self.fused = weight.device.type == "cpu" and weight.dtype == torch.float32 and _onednn()
+
+    def folded(self, scale: torch.Tensor, shift: torch.Tensor) -> Convolution:
+        """The convolution followed by ``x * scale + shift`` per channel."""
+        bias = shift if self.bias is None else self.bias * scale + shift
+        return Convolution(self.weight * scale[:, None, None, None], bias, self.dilation, self.groups)
+
+    def __call__(
+        self, x: torch.Tensor, padding: Pair, stride: Pair, addend: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(B, C', P, Q) of (B, C, P, Q); ``addend`` has the shape of the result."""
+        if self.fused:
+            try:
+                return self._fused(x, padding, stride, addend)
+            except (RuntimeError, NotImplementedError) as error:
+                if "memory" in str(error):
+                    raise
+                self.fused = (
+                    False  # this build of torch lacks it, or it lacks this shape: the separate calls do the same
+                )
+        y = F.conv2d(x, self.weight, self.bias, stride, padding, self.dilation, self.groups)
+        y = y if addend is None else y + addend
+        return y if self.activation is None else self.activation.function(y, *self.activation.arguments)
+
+    def _fused(self, x: torch.Tensor, padding: Pair, stride: Pair, addend: torch.Tensor | None) -> torch.Tensor:
+        ops: Any = torch.ops.mkldnn
+        name, scalars = (self.activation.name, list(self.activation.scalars)) if self.activation else (None, [])
+        common = self.bias, list(padding), list(stride), list(self.dilation), self.groups
+        weight = self._weight(x, padding, stride)
+        if addend is None:
+            return ops._convolution_pointwise(x, weight, *common, name or "none", scalars, "")  # type: ignore[no-any-return]
+        return ops._convolution_pointwise.binary(x, addend, weight, *common, "add", 1.0, name, scalars, "")  # type: ignore[no-any-return]
+
+    def _weight(self, x: torch.Tensor, padding: Pair, stride: Pair) -> torch.Tensor:
+        if stride not in self._packed:
+            self._packed[stride] = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, list(padding), list(stride), list(self.dilation), self.groups, list(x.shape)
+            )
+        return self._packed[stride]
+
+
+def _onednn() -> bool:
+    """Whether torch was built with oneDNN and its joined operations."""
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and hasattr(torch.ops.mkldnn, "_convolution_pointwise")

@@ -1,0 +1,154 @@
+"""Source: the tensor that a score is differentiated with respect to, an input or what an embedding makes of it.
+
+Token numbers have no gradient; the output of the embedding that looks them up has one, and takes their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from fluoroscope import axes as ax
+from fluoroscope.errors import InputError, NumericalError
+from fluoroscope.model.capture import Tape, activations
+from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.outputs import map_first_tensor
+from fluoroscope.model.positions import layout_of
+from fluoroscope.model.study import LayerName, Study
+
+__all__ = ["Source"]
+
+
+class Source:
+    """What is explained of ``inputs``: one of their tensors, or the output of layer ``at``.
+
+    ``value`` (N, ...) is what the tensor holds for these inputs; :meth:`run` runs the network with another one in its
+    place. ``layer`` is None for an input. Where the chosen input is whole numbers and ``at`` is None, the first
+    embedding that ran is found and noted.
+
+    Raises:
+        InputError: there is no such input.
+        LayerError: layer ``at`` does not exist or did not run.
+        NumericalError: whole numbers, and no embedding that looks them up.
+    """
+
+    def __init__(self, study: Study, inputs: Inputs, at: str | None = None, which: int | str | None = None) -> None:
+        self.study, self.inputs = study, inputs
+        self.chosen = inputs.main if which is None else chosen_input(inputs, which)
+        self.layer = study.layer(at) if at is not None else None
+        if self.layer is None and not self.chosen.is_floating_point():
+            self.layer = self._embedding()
+            study.note(
+                f"the input is whole numbers; the output of embedding {str(self.layer)!r} is explained in its place"
+            )
+        if self.layer is None:
+            self.value = self.chosen.detach()
+            return
+        self._call = self._call_number(self.layer)
+        name = LayerName(f"{self.layer.module}@{self._call}")
+        self.value = activations(study, inputs, [name])[name]
+
+    @property
+    def tokens(self) -> bool:
+        """Whether the value is (N, L, D): a vector for each token."""
+        if self.layer is None or self.value.ndim != 3:
+            return False
+        layout = layout_of(tuple(self.value.shape), tuple(self.chosen.shape))
+        return not self.chosen.is_floating_point() or (layout is not None and ax.L in layout.axes)
+
+    def _embedding(self) -> LayerName:
+        """The first embedding whose output has a vector for each of the whole numbers."""
+        modules = dict(self.study.module.named_modules(remove_duplicate=False))
+        shape = tuple(self.chosen.shape[1:])
+        for call in self.study.probe(self.inputs).calls:
+            if isinstance(modules.get(call.name), nn.Embedding) and call.shape[1:-1] == shape:
+                return LayerName(call.name if call.index == 0 else f"{call.name}@{call.index}")
+        raise NumericalError(
+            "whole numbers have no gradient",
+            got=f"an input of {self.chosen.dtype}, and no nn.Embedding that looks them up",
+            remedy="name the layer whose output is to be explained: at='layer', or use a method without gradients",
+        )
+
+    def _call_number(self, layer: LayerName) -> int:
+        if layer.call is not None:
+            return layer.call
+        runs = self.study.probe(self.inputs).counts.get(layer.module, 0)
+        if runs > 1:
+            self.study.note(f"layer {str(layer)!r} ran {runs} times; its last call is explained")
+        return max(runs - 1, 0)
+
+    def other(self, chosen: torch.Tensor) -> torch.Tensor:
+        """The value for another input in place of the chosen one, such as other token numbers."""
+        inputs = self.inputs.map(lambda t: chosen if t is self.chosen else t)
+        if self.layer is None:
+            return chosen
+        name = LayerName(f"{self.layer.module}@{self._call}")
+        return activations(self.study, inputs, [name])[name]
+
+    def rows(self, rows: Sequence[int] | None) -> Inputs:
+        """The inputs of the examples ``rows``, which may repeat."""
+        if rows is None:
+            return self.inputs
+        index, count = torch.as_tensor(rows, device=self.value.device), self.inputs.count
+        taken = self.inputs.map(lambda t: t[index] if t.ndim and len(t) == count else t)
+        return Inputs(taken.args, taken.kwargs, len(rows), notes=self.inputs.notes)
+
+    def run(self, values: torch.Tensor, rows: Sequence[int] | None = None) -> Tape:
+        """One forward that is differentiable with respect to ``values``, in place of the value of ``rows``."""
+        leaf = values.detach().clone().requires_grad_()
+        return Tape(*self.forward(leaf, rows), {self.layer or "input": leaf})
+
+    def forward(self, values: torch.Tensor, rows: Sequence[int] | None = None) -> tuple[Any, torch.Tensor]:
+        """(whole output, scores) with ``values`` as they are, on whatever tape they are on."""
+        study, inputs = self.study, self.inputs
+        if self.layer is None:
+            inputs = self._with_values(rows, values)
+            output, scores = study.scored(inputs)
+        else:
+            inputs = self.rows(rows)
+            with study.hooked([(study.submodule(self.layer), self._replacing(values))]):
+                output, scores = study.scored(inputs)
+        study.check_finite(scores.detach(), inputs)
+        return output, scores
+
+    def _with_values(self, rows: Sequence[int] | None, values: torch.Tensor) -> Inputs:
+        index, count = None if rows is None else torch.as_tensor(rows, device=self.value.device), self.inputs.count
+
+        def change(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor is self.chosen:
+                return values.clone()  # the network may work in place on its input
+            return tensor if index is None or not tensor.ndim or len(tensor) != count else tensor[index]
+
+        changed = self.inputs.map(change)
+        return Inputs(changed.args, changed.kwargs, len(values), notes=self.inputs.notes)
+
+    def _replacing(self, values: torch.Tensor) -> Callable[..., Any]:
+        """A hook that gives ``values`` as the output of the call that is explained."""
+        calls = 0
+
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            # A clone, because the next layer may work in place.
+            return map_first_tensor(output, lambda _: values.clone()) if calls - 1 == self._call else None
+
+        return hook
+
+
+def chosen_input(inputs: Inputs, which: int | str) -> torch.Tensor:
+    """One of several inputs by number or name. Raises InputError."""
+    named = {k: v for k, v in inputs.kwargs.items() if isinstance(v, torch.Tensor)}
+    if isinstance(which, str) and which in named:
+        return named[which]
+    if isinstance(which, int) and not isinstance(which, bool) and 0 <= which < len(inputs.tensors):
+        return inputs.tensors[which]
+    if isinstance(which, str) and not named:
+        raise InputError("the inputs have no names", got=which, expected=f"a number, 0 to {len(inputs.tensors) - 1}")
+    raise InputError(
+        "there is no such input",
+        got=which,
+        expected=f"0 to {len(inputs.tensors) - 1}" + (f", or one of {', '.join(named)}" if named else ""),
+    )
