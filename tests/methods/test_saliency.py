@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import fluoroscope as fs
-from fluoroscope.errors import NumericalError
+from fluoroscope.errors import NumericalError, OptionError
 from tests.contract.networks import images, network
 
 
@@ -88,7 +88,26 @@ def test_a_backbone_under_no_grad_is_no_obstacle() -> None:
     np.testing.assert_allclose(fs.Saliency()(model, torch.rand(1, 4), target=1).values[0], expected, rtol=1e-5)
 
 
-def test_token_numbers_have_no_gradient() -> None:
+def test_token_numbers_are_explained_at_their_embedding() -> None:
     model = nn.Sequential(nn.Embedding(10, 4), nn.Flatten(), nn.Linear(12, 2))
+    weight = model[2].weight.detach().numpy()[0].reshape(3, 4)
+    found = fs.Saliency(reduce="norm")(model, torch.tensor([[1, 2, 3], [4, 4, 4]]), target=0)
+    np.testing.assert_allclose(found.values, np.tile(np.linalg.norm(weight, axis=1), (2, 1)), rtol=1e-6)
+    assert found.axes == ("N", "L")
+    assert not found.signed
+    assert "embedding '0'" in found.notes[0]
+    with pytest.raises(OptionError, match="'max' or 'norm'"):
+        fs.Saliency(reduce="none")(model, torch.tensor([[1, 2, 3]]), target=0)
+
+
+def test_token_numbers_without_an_embedding_have_no_gradient() -> None:
+    class Codes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 2)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.fc(ids.float())
+
     with pytest.raises(NumericalError, match="whole numbers"):
-        fs.Saliency()(model, torch.tensor([[1, 2, 3]]), target=0)
+        fs.Saliency()(Codes(), torch.tensor([[1, 2, 3]]), target=0)
