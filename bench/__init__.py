@@ -1,0 +1,1 @@
+"""Benchmarks: what is promised about speed and memory, measured beside the peers. Run ``python -m bench``."""

@@ -1,0 +1,1 @@
+"""One file for each topic; a file that is put here is found by itself."""
