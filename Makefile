@@ -32,7 +32,7 @@ define apt
 	$$as_root apt-get update -q && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -q --no-install-recommends $(1)
 endef
 
-.PHONY: help demo test quick lint format types docs examples bench gpu-check page clean
+.PHONY: help demo test quick lint format types docs examples bench parity gpu-check page clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -42,10 +42,10 @@ demo: $(VENV)/.demo $(VENV)/.page ## train a small network on real data, watch i
 
 test: $(VENV)/.test $(VENV)/.page web/node_modules/.package-lock.json chromium ## every test, those in a browser included
 	cd web && npm run --silent test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 quick: $(VENV)/.test $(VENV)/.page ## the tests that need neither a browser nor patience
-	$(BIN)/python -m pytest -m "not slow and not browser" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser" $(ARGS)
 
 lint: $(VENV)/.lint $(VENV)/.page web/node_modules/.package-lock.json ## style, types, layering; the page's types
 	$(BIN)/ruff check .
@@ -67,6 +67,10 @@ examples: $(VENV)/.docs $(VENV)/.page ## run every example and collect its pictu
 
 bench: $(VENV)/.page $(VENV)/.demo ## compare with the peers, in an environment of their own; writes docs/benchmarks.md
 	BENCH_VENV=.venv-bench $(BIN)/python -m bench $(ARGS)
+
+parity: ## the same numbers as the peers, in the benchmarks' environment
+	bash bench/setup.sh
+	.venv-bench/bin/python -m pytest tests/parity $(ARGS)
 
 gpu-check: $(VENV)/.test $(VENV)/.page ## contract suite and benchmarks on an accelerator, where there is one
 	$(BIN)/python -m bench.gpu_check $(ARGS)

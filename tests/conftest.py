@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # on small networks threads only wait for each other
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM_FLAGS = [

@@ -601,3 +601,22 @@ def test_shortening_keeps_both_ends_and_the_limit():
     assert shortened("abcdefghijk", 7) == "abc…ijk"
     assert len(shortened("x" * 10**6, 20)) == 20
     assert shortened("a\tb\x07\u202e\udc80") == r"a b\x07\u202e\udc80"
+
+
+def test_bars_of_nothing_are_one_bar():
+    values = np.array([[0.0, 3.0, -0.0, 0.0, -1.0, 0.0]])
+    result = Attribution(data=values, axes=("N", "D"), scores=np.ones(1), targets=np.zeros(1, int), signed=True)
+    ax = draw(result, Figure().subplots())
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["feature 1", "feature 4", "4 others, each 0"]
+    assert [p.get_width() for p in ax.patches] == [3, -1, 0]
+
+
+def test_many_columns_of_a_scorecard_stand_in_lines_of_four():
+    many = Scorecard(rows=("a", "b"), columns=tuple(f"c{i}" for i in range(6)), table=np.ones((2, 6)))
+    figure = draw(many)
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    assert len(shown) == 6
+    assert figure.get_figwidth() < 13
+    named = [[t.get_text() for t in ax.get_yticklabels()] for ax in shown]
+    assert named[0] == named[4] == ["a", "b"]
+    assert named[1] == ["", ""]

@@ -35,7 +35,7 @@ def methods() -> dict[str, type[Method]]:
 
 
 def report_methods() -> list[type[Method]]:
-    """The methods of a report for which none were named: one or two for each question, quick ones where there is a choice."""
+    """The methods of a report for which none were named: one or two for each question, the quick ones."""
     return [cls for cls in methods().values() if cls.in_report]
 
 

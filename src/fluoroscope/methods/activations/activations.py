@@ -39,6 +39,7 @@ class Activations(Method):
 
     name: ClassVar[str] = "activations"
     title: ClassVar[str] = "Activations"
+    in_report: ClassVar[bool] = True
     family: ClassVar[str] = "activations"
     phase: ClassVar[Any] = "after"
     returns: ClassVar[type[FeatureMaps]] = FeatureMaps

@@ -31,6 +31,7 @@ class LayerTable(Method):
 
     name: ClassVar[str] = "layers"
     title: ClassVar[str] = "Layers"
+    in_report: ClassVar[bool] = True
     family: ClassVar[str] = "architecture"
     phase: ClassVar[Any] = "before"
     returns: ClassVar[type[LayerSummary]] = LayerSummary

@@ -41,6 +41,7 @@ class WeightMaps(Method):
 
     name: ClassVar[str] = "weights"
     title: ClassVar[str] = "Weights"
+    in_report: ClassVar[bool] = True
     family: ClassVar[str] = "weights"
     phase: ClassVar[Any] = "before"
     returns: ClassVar[type[TensorSummary]] = TensorSummary

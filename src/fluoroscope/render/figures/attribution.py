@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fluoroscope.errors import OptionError
-from fluoroscope.render.figures.bars import draw_bars
+from fluoroscope.render.figures.bars import bar_count, draw_bars
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain
 from fluoroscope.render.figures.geometry import extent, fitted, form, frame, places_of, strongest_slice
 from fluoroscope.render.figures.label import number, plural, shortened, title
@@ -124,7 +124,7 @@ class AttributionDrawing(Drawing):
         values = result.map(*place)
         if form(result) == "token":
             return min(line_count(_features(result, place[0], len(values), "token"), 7.6), 24) * 0.272
-        return 0.26 * min(len(values), self.top + 1) + 0.3 if form(result) == "table" else 1.7
+        return 0.26 * bar_count(values, self.top) + 0.3 if form(result) == "table" else 1.7
 
     def _cell(
         self,

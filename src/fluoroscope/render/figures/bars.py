@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fluoroscope.render.design import Theme
     from fluoroscope.results import Array
 
-__all__ = ["draw_bars", "sign_colors"]
+__all__ = ["bar_count", "draw_bars", "sign_colors"]
 
 NUMBER = 0.75  # inches that a number beside a bar takes
 
@@ -52,9 +52,17 @@ def draw_bars(
     note(ax, ", ".join(filter(None, [unit, f"{plural(missing, 'value')} not finite" if missing else ""])), theme)
 
 
+def bar_count(values: Array, top: int) -> int:
+    """How many bars :func:`draw_bars` draws."""
+    return len(_rows((), values, top))
+
+
 def _rows(names: tuple[str, ...], values: Array, top: int) -> list[tuple[str, float]]:
     order = sorted(range(len(values)), key=lambda i: -abs(values[i]) if np.isfinite(values[i]) else 1.0)
     named = [(names[i] if i < len(names) else f"feature {i}", float(values[i])) for i in order]
+    some = [entry for entry in named if entry[1] != 0]
+    if 0 < len(some) <= min(top, len(named) - 2):  # rows of nothing say nothing, one by one
+        return [*some, (f"{len(named) - len(some)} others, each 0", 0.0)]
     rest = named[top:]
     if len(rest) < 2:
         return named
@@ -68,7 +76,7 @@ def _numbers(ax: Axes, numbers: Array, starts: Array, theme: Theme) -> None:
         finite = bool(np.isfinite(value))
         end = starts[i] + (value if finite else 0)
         forward = not finite or value >= 0
-        text = number(value) if value <= 0 or not finite else f"+{number(value)}"
+        text = number(value or 0.0) if value <= 0 or not finite else f"+{number(value)}"  # no minus before 0
         style["ha"] = "left" if forward else "right"
         ax.annotate(text, (end, i), (4 if forward else -4, 0), textcoords="offset points", **style)
     ax.use_sticky_edges = False  # bars would keep the margin, and with it room for the numbers, away

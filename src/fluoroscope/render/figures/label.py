@@ -35,10 +35,10 @@ def shortened(text: str, limit: int = 32) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, for example ``0.0312``, ``12.5``, ``1.2e-07``; a true minus sign; NaN by name."""
+    """Three significant digits, for example ``0.0312``, ``12.5``, ``1.2e−07``; a true minus sign; NaN by name."""
     if not math.isfinite(value):
         return {True: "NaN"}.get(math.isnan(value), "∞" if value > 0 else "−∞")
-    return f"{value:.3g}".replace("-", "−", 1) if abs(value) < 1 else f"{value:.4g}".replace("-", "−", 1)
+    return (f"{value:.3g}" if abs(value) < 1 else f"{value:.4g}").replace("-", "−")
 
 
 def amount(value: float) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ScorecardDrawing"]
 
+ACROSS = 4  # columns in a line of a figure
 INTERVAL = 1.96  # standard errors to either side: 95 % where the error is normal
 
 
@@ -34,12 +35,17 @@ class ScorecardDrawing(Drawing):
         self._draw(result, self._columns(result)[0], ax, theme, named=True)
 
     def figure(self, result: Scorecard, theme: Theme) -> Picture:
-        """All columns side by side, the rows on one line."""
+        """All columns side by side, four in a line, the rows at the same height."""
         columns = self._columns(result)
-        with new_figure(2.2 + 2.6 * len(columns), 0.36 * len(result.rows) + 1.7, theme) as figure:
-            axes = figure.subplots(1, len(columns), squeeze=False)[0]
-            for i, (ax, column) in enumerate(zip(axes, columns, strict=True)):
-                self._draw(result, column, ax, theme, named=i == 0)
+        across = min(len(columns), ACROSS)
+        down = -(-len(columns) // across)
+        height = 0.36 * len(result.rows) + 0.75
+        with new_figure(2.2 + 2.6 * across, down * height + 0.95, theme) as figure:
+            axes = figure.subplots(down, across, squeeze=False).ravel()
+            for i, (ax, column) in enumerate(zip(axes, columns, strict=False)):
+                self._draw(result, column, ax, theme, named=i % across == 0)
+            for ax in axes[len(columns) :]:
+                ax.set_visible(False)
             heading(figure, result, theme, self._facts(result))
         return figure
 
@@ -78,7 +84,7 @@ class ScorecardDrawing(Drawing):
             ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g} %")
         way = {"high": "higher is better →", "low": "← lower is better"}.get(_of(result.better, column), "")
         unit = "" if share else shortened(_of(result.units, column), 20)
-        title(ax, shortened(result.columns[column], 30), theme, "  ".join(filter(None, [unit, way])) or " ")
+        title(ax, shortened(result.columns[column], 36), theme, "  ".join(filter(None, [unit, way])) or " ")
 
     def _facts(self, result: Scorecard) -> list[str]:
         facts = ["Whiskers: 95 % interval (1.96 standard errors)."] if result.errors is not None else []

@@ -1,0 +1,141 @@
+"""What methods that cover parts of an input share: the baseline, the score that is asked for, the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+
+from fluoroscope import axes as ax
+from fluoroscope.errors import OptionError
+from fluoroscope.methods.attributing import attribution, note_empty_maps
+from fluoroscope.methods.base import Batch, Method, option
+from fluoroscope.methods.perturbation.baselines import baseline_of
+from fluoroscope.methods.perturbation.features import Layout, layout
+from fluoroscope.model.outputs import main_output
+from fluoroscope.model.regions import Regions
+from fluoroscope.model.replacement import Replacement
+from fluoroscope.model.seeding import generator
+from fluoroscope.model.study import Study
+from fluoroscope.model.targets import Picked, Target
+from fluoroscope.results import Attribution
+
+__all__ = ["Covering", "Shaped", "probabilities"]
+
+Shaped = Callable[[torch.Tensor], torch.Tensor]
+
+MASKING = "a number, one number for each channel, 'mean', 'blur', 'noise', or a tensor shaped like an example"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Covering(Method):
+    """By how much the score falls when regions are covered, one at a time; subclasses say which regions there are."""
+
+    family: ClassVar[str] = "perturbation"
+    returns: ClassVar[type[Attribution]] = Attribution
+
+    baseline: Any = option(0.0, f"what covers: {MASKING}")  # noqa: RUF009 (makes a field)
+    score: str = option("logit", "the score that falls", choices=("logit", "probability"))
+
+    def regions(self, main: torch.Tensor, place: Layout, start: int) -> list[tuple[Regions, Shaped]]:
+        """The regions of each example of a batch that starts at ``start``, and how falls (K, n) become their map."""
+        raise NotImplementedError
+
+    def finished(self, result: Attribution, place: Layout) -> Attribution:
+        """A last word about the result of a batch, such as where its cells lie."""
+        return result
+
+    def compute(self, study: Study, batch: Batch) -> Attribution:
+        """One forward of the batch, then the regions of one example after the other."""
+        main = batch.inputs.main
+        place = layout(main)
+        regions = self.regions(main, place, batch.start)
+        bases = self._covers(main, place, batch.start)
+        with torch.no_grad():
+            output, scores = study.scored(batch.inputs)
+        study.check_finite(scores, batch.inputs)
+        picked = batch.target.pick(scores, output)
+        answer = self._answer(batch.target.settled(picked, scores))
+        own = answer(range(batch.inputs.count), output, scores)
+        values = []
+        for n, (parts, shaped) in enumerate(regions):
+            asked = partial(_asked_of, answer, n)
+            whole = callable(batch.target.wanted)
+            one = Replacement(
+                study, batch.inputs.part(n, n + 1), bases[n : n + 1], place.channel, asked, whole_output=whole
+            )
+            values.append(shaped(one.falls(parts).T))
+        return self.finished(self._result(study, batch, picked, own, torch.stack(values), place), place)
+
+    def _answer(
+        self, target: Callable[[Sequence[int]], Target]
+    ) -> Callable[[Sequence[int], Any, torch.Tensor], torch.Tensor]:
+        """The score that is asked for of variants of the examples ``rows``."""
+
+        def answer(rows: Sequence[int], output: Any, scores: torch.Tensor) -> torch.Tensor:
+            asked = scores if self.score == "logit" else probabilities(output, scores)
+            return target(rows).pick(asked, output).scores
+
+        return answer
+
+    def _covers(self, main: torch.Tensor, place: Layout, start: int) -> torch.Tensor:
+        """The baseline (N, ...) of the batch."""
+        kind, channel = self.baseline, place.channel
+        if isinstance(kind, str) and kind == "noise":
+            return self._noise(main, place, start)
+        numbers = isinstance(kind, (list, tuple)) and all(isinstance(v, (int, float)) for v in kind)
+        if numbers and channel is not None and len(kind) == main.shape[channel]:
+            shape = [1] * main.ndim
+            shape[channel] = len(kind)
+            return torch.tensor(kind, dtype=main.dtype, device=main.device).view(shape).expand_as(main)
+        if isinstance(kind, str) and kind not in ("mean", "blur"):
+            raise OptionError(f"{self.title}: there is no such baseline", got=kind, expected=MASKING)
+        return baseline_of(main, kind, start)
+
+    def _noise(self, main: torch.Tensor, place: Layout, start: int) -> torch.Tensor:
+        if not place.spatial or not main.is_floating_point():
+            raise OptionError(
+                f"{self.title}: the baseline 'noise' is for images and series",
+                got=f"axes {place.axes}",
+                expected=MASKING,
+            )
+        axes = [i for i in range(1, main.ndim) if i != place.channel]
+        drawn = [torch.randn(row.shape, generator=generator(self.seed, start + n)) for n, row in enumerate(main)]
+        noise = torch.stack(drawn).to(main)
+        return main.mean(axes, keepdim=True) + main.std(axes, keepdim=True, correction=0) * noise
+
+    def _result(
+        self, study: Study, batch: Batch, picked: Picked, own: torch.Tensor, values: torch.Tensor, place: Layout
+    ) -> Attribution:
+        many = picked.scores.ndim == 2
+        scored = replace(picked, scores=own.reshape(picked.scores.shape))
+        return attribution(
+            self, study, batch, scored, values if many else values[:, 0], (ax.N, *place.axes), signed=True,
+            unit="score" if self.score == "logit" else "probability",
+        )  # fmt: skip
+
+    def finish(self, result: Any, study: Study) -> Any:
+        """Maps without any effect are told, not left to look like a fault."""
+        note_empty_maps(result, study, "covering any part does not change the score")
+        return result
+
+
+def probabilities(output: Any, scores: torch.Tensor) -> torch.Tensor:
+    """The network's own probabilities where it ends in a softmax or sigmoid, else the softmax of its scores over
+    classes, the sigmoid where there is one score.
+    """
+    own = main_output(output)
+    if own is not scores and own.shape == scores.shape:
+        return own if bool((own >= 0).all()) else own.exp()  # the logarithm of a probability is nowhere above 0
+    if scores.ndim == 1 or scores.shape[1:] == (1,):
+        return scores.sigmoid()
+    return scores.softmax(-1 if scores.ndim in (2, 3) else 1)
+
+
+def _asked_of(
+    answer: Callable[[Sequence[int], Any, torch.Tensor], torch.Tensor], n: int, output: Any, scores: torch.Tensor
+) -> torch.Tensor:
+    return answer([n] * len(scores), output, scores)

@@ -1,0 +1,168 @@
+"""Variants of examples: features replaced by a baseline, run in batches, and scored. Equal variants run once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from fluoroscope.methods.attributing import to_numpy
+from fluoroscope.methods.base import Batch
+from fluoroscope.methods.perturbation.baselines import baseline_of
+from fluoroscope.methods.perturbation.features import Features, Layout
+from fluoroscope.model.fast_copy import CONVOLUTIONS, FastCopy
+from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.study import Study, out_of_memory
+from fluoroscope.results import Array
+
+__all__ = ["Variants"]
+
+Asked = tuple[torch.Tensor, torch.Tensor | None]
+ELEMENTS = {"cpu": 2_500_000, "accelerator": 40_000_000}
+MOST_ROWS = 4096
+
+
+class Variants:
+    """Scores of variants of one batch's examples.
+
+    ``picked`` are the examples' own scores, which settle what is asked ("predicted" stays the class of the whole
+    example); ``own`` the same as (N, K) in float64; ``spent`` how many variants of each example went through the
+    network.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        batch: Batch,
+        tensor: torch.Tensor,
+        place: Layout,
+        features: list[Features],
+        baseline: Any,
+        size: int | None,
+        background: torch.Tensor | None = None,
+    ) -> None:
+        self.study, self.inputs, self.tensor, self.place, self.features = study, batch.inputs, tensor, place, features
+        kind = "cpu" if tensor.device.type == "cpu" else "accelerator"
+        self.size = size or max(1, min(MOST_ROWS, ELEMENTS[kind] // tensor[0].numel()))
+        with torch.inference_mode():
+            output, scores = study.scored(batch.inputs)
+        self.picked = batch.target.pick(scores, output)
+        self.target = batch.target.settled(self.picked, scores)
+        self.dtype = to_numpy(self.picked.scores).dtype
+        self.own = _columns(self.picked.scores)
+        self.bases = background if background is not None else baseline_of(tensor, baseline, batch.start)
+        self.averaged = background is not None
+        self._each = [torch.equal(f.labels.flatten().cpu(), torch.arange(f.labels.numel())) for f in features]
+        self.labels = torch.stack([f.labels.flatten() for f in features])
+        self.spent = [0] * len(features)
+        self._scored = self._runner()
+        self._known: list[dict[bytes, Array]] = [{} for _ in features]
+
+    def _runner(self) -> Callable[[Inputs], tuple[Any, torch.Tensor]]:
+        """What runs the variants: for pictures a fast copy, for the rest the network itself."""
+        if self.tensor.ndim < 4 or not any(isinstance(m, CONVOLUTIONS) for m in self.study.module.modules()):
+            return self.study.scored
+        fast = FastCopy(self.study, self.inputs.part(0, 1))
+        if fast.note:
+            self.study.note(fast.note)
+        return fast.scored
+
+    def __call__(self, asked: Mapping[int, Asked]) -> dict[int, Array]:
+        """Scores (S, K) for the masks asked for each example."""
+        found: dict[int, Array] = {}
+        waiting: dict[int, tuple[Asked, list[bytes]]] = {}
+        for n, (masks, bases) in asked.items():
+            if masks.dtype != torch.bool or bases is not None:
+                waiting[n] = (masks, bases), []
+            else:
+                waiting[n] = self._new(n, masks)
+        answers = iter(self._scores(waiting))
+        for n, ((masks, _), keys) in waiting.items():
+            rows = np.stack([next(answers) for _ in range(len(masks))]) if len(masks) else np.empty((0, 0))
+            self.spent[n] += len(masks) * (len(self.bases) if self.averaged else 1)
+            if not keys:
+                found[n] = rows
+                continue
+            self._known[n].update(zip(dict.fromkeys(k for k in keys if k not in self._known[n]), rows, strict=True))
+            found[n] = np.stack([self._known[n][k] for k in keys])
+        return found
+
+    def _new(self, n: int, masks: torch.Tensor) -> tuple[Asked, list[bytes]]:
+        """The masks that were not asked before, each once; and the key of every mask that is asked now."""
+        packed = np.packbits(masks.numpy(), axis=1)
+        keys = [row.tobytes() for row in packed]
+        first: dict[bytes, int] = {}
+        for i, key in enumerate(keys):
+            if key not in self._known[n]:
+                first.setdefault(key, i)
+        return (masks[list(first.values())], None), keys
+
+    def _scores(self, waiting: Mapping[int, tuple[Asked, list[bytes]]]) -> Array:
+        """Scores of everything that waits, one row for each mask, averaged over the background where there is one."""
+        rows = np.concatenate([np.full(len(masks), n) for n, ((masks, _), _) in waiting.items()])
+        numbers = np.concatenate([np.arange(len(masks)) for (masks, _), _ in waiting.values()])
+        times = len(self.bases) if self.averaged else 1
+        order = np.arange(len(rows) * times)
+        parts, start = [], 0
+        while start < len(order):
+            chosen = order[start : start + self.size]
+            try:
+                parts.append(self._run(waiting, rows[chosen // times], numbers[chosen // times], chosen % times))
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or len(chosen) == 1:
+                    raise
+                self.size = len(chosen) // 2
+                self.study.note(f"memory ran out; batches were cut to {self.size}")
+                continue
+            start += len(chosen)
+        if not parts:
+            return self.own[:0]
+        found = np.concatenate(parts)
+        return found.reshape(-1, times, found.shape[1]).mean(1) if times > 1 else found
+
+    def _run(
+        self, waiting: Mapping[int, tuple[Asked, list[bytes]]], rows: Array, numbers: Array, which: Array
+    ) -> Array:
+        """One batch: variant i is example ``rows[i]`` under its mask ``numbers[i]`` and background row ``which[i]``."""
+        values = []
+        for n in dict.fromkeys(rows.tolist()):
+            mine = rows == n
+            masks, bases = waiting[n][0]
+            at = torch.from_numpy(numbers[mine])
+            base = bases[at].to(self.tensor) if bases is not None else self._base(n, which[mine])
+            values.append(self._mixed(n, masks[at].to(self.tensor.device), base))
+        inputs = self._inputs(rows, torch.cat(values))
+        with torch.inference_mode():
+            output, scores = self._scored(inputs)
+            return _columns(self.target(rows.tolist()).pick(scores, output).scores)
+
+    def _base(self, n: int, which: Array) -> torch.Tensor:
+        return self.bases[torch.from_numpy(which).to(self.bases.device)] if self.averaged else self.bases[n : n + 1]
+
+    def _mixed(self, n: int, masks: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+        """Variants (B, ...) of example ``n``: kept where the mask (B, features) says so, ``base`` elsewhere."""
+        labels, example = self.features[n].labels.flatten(), self.tensor[n : n + 1]
+        spread = masks if self._each[n] else masks[:, labels]
+        spread = self.place.widened(spread.reshape(-1, *self.place.size))
+        if masks.dtype == torch.bool:
+            return torch.where(spread, example, base)
+        return base + spread.to(example.dtype) * (example - base)
+
+    def _inputs(self, rows: Array, values: torch.Tensor) -> Inputs:
+        index, count = torch.from_numpy(rows).to(self.tensor.device), self.inputs.count
+
+        def change(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor is self.tensor:
+                return values
+            return tensor[index.to(tensor.device)] if tensor.ndim and len(tensor) == count else tensor
+
+        changed = self.inputs.map(change)
+        return Inputs(changed.args, changed.kwargs, len(values), notes=self.inputs.notes)
+
+
+def _columns(scores: torch.Tensor) -> Array:
+    """Scores (N, K) in float64, also for one target."""
+    found: Array = to_numpy(scores).astype(np.float64)
+    return found if found.ndim == 2 else found[:, None]
