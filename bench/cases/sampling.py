@@ -29,13 +29,13 @@ EXACT = Bar(1e-4)
 @case("sampling", "LIME and KernelSHAP, 1,000 samples")
 def sampling(setting: Setting) -> Iterator[Row | Unmeasured]:
     """`fs.LIME(samples=1000)` and `fs.KernelSHAP(samples=1000)` on a network of ResNet-18's shape, one picture of
-    224 x 224, 7 x 7 cells, the predicted class (100 samples with `--quick`). Values first: LIME's are compared for the
+    224 x 224, 7 x 7 cells, the predicted class (128 samples with `--quick`). Values first: LIME's are compared for the
     same masks, which captum is given one by one, with the same kernel and scikit-learn's Ridge; KernelSHAP's exact
     values of four bands with captum's ShapleyValues, which goes through all orders. captum's defaults run one
     variant at a time; its best batch is the fastest of 4, 8, 16 and 32. The lime package is called as its manual
     shows, its own segmentation included. The fit of the surrogate is part of every time.
     """
-    samples = 100 if setting.quick else 1000
+    samples = 128 if setting.quick else 1000
     network, x = resnet18(setting.device), pictures(1, device=setting.device)
     with torch.inference_mode():
         target = int(network(x).argmax())
@@ -148,9 +148,7 @@ def _against_lime(
 
     def theirs() -> Any:
         explainer = LimeImageExplainer(random_state=0)
-        return explainer.explain_instance(
-            picture, classify, top_labels=5, hide_color=0, num_samples=samples, progress_bar=False
-        )
+        return explainer.explain_instance(picture, classify, top_labels=5, hide_color=0, num_samples=samples)
 
     def ours() -> Any:
         method = fs.LIME(samples=samples, segments="superpixels", count=CELLS**2)

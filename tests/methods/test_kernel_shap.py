@@ -9,7 +9,8 @@ from torch import nn
 
 import fluoroscope as fs
 from fluoroscope.errors import OptionError
-from tests.methods.games import Game, covered, curved, ones, shapley, tangled
+from fluoroscope.methods.perturbation.kernel_shap import _plan, _System
+from tests.methods.games import Game, covered, curved, everything, ones, shapley, tangled
 
 
 def test_all_coalitions_give_the_exact_values() -> None:
@@ -60,6 +61,23 @@ def test_standard_errors_hold_what_they_promise(count: int, samples: int) -> Non
     assert 0.92 <= covered(found.values, found.errors, truth) <= 0.975
     assert (np.abs(found.values.mean(0) - truth) < 4 * found.errors.mean(0) / np.sqrt(300)).all()
     assert 0.8 < found.values.std(0).mean() / found.errors.mean() < 1.2
+
+
+def test_drawn_sizes_have_their_weight() -> None:
+    """The middle size of an even number of features is its own complement, and counts once."""
+
+    def middle(z: torch.Tensor) -> torch.Tensor:
+        return 10.0 * (z.sum(1) == 3) * (z[:, 0] + 0.3 * z[:, 1]) + z[:, 2] * (z.sum(1) > 4)
+
+    plan, everyone = _plan(6, 60, 60), torch.from_numpy(everything(6))
+    assert plan.masks.sum(1).tolist().count(3) == 0
+    scores = middle(everyone).numpy()[:, None]
+    system = _System(6, scores[-1] - scores[0])
+    system.complete(plan, middle(torch.from_numpy(plan.masks).double()).numpy()[:, None] - scores[0])
+    drawn = everyone[everyone.sum(1) == 3]  # as if every coalition of the size that is left had been drawn once
+    system.drawn(drawn.numpy() > 0, middle(drawn).numpy()[:, None], middle(1 - drawn).numpy()[:, None])
+    np.testing.assert_allclose(system.solve().values[0], shapley(middle, 6), atol=1e-10)
+    assert set(plan.draw(torch.Generator().manual_seed(0), 50).sum(1).tolist()) == {3}
 
 
 def test_a_background_is_averaged_over() -> None:

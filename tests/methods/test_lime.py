@@ -40,6 +40,10 @@ def test_equals_its_formula_for_the_same_masks() -> None:
     w = np.diag(weights)
     line = np.linalg.solve(design.T @ w @ design + penalty, design.T @ w @ np.array(rows))
     np.testing.assert_allclose(found.values[0].ravel(), line[1:], rtol=1e-7, atol=1e-12)
+    pulls = design.T * (np.array(weights) * (np.array(rows) - design @ line))
+    bread = np.linalg.inv(design.T @ w @ design + penalty)
+    covariance = bread @ (pulls @ pulls.T) @ bread * 40 / (40 - 5)
+    np.testing.assert_allclose(found.errors[0].ravel(), np.sqrt(np.diag(covariance))[1:], rtol=1e-7)
     assert found.values.shape == (1, 2, 2)
     assert np.abs(line[1:]).max() > 1e-4
 

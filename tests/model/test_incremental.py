@@ -117,12 +117,31 @@ def per_channel(n: Network, x: torch.Tensor) -> torch.Tensor:
     return n.down(stem(n, y))
 
 
+def padded(n: Network, x: torch.Tensor) -> torch.Tensor:
+    y = F.conv2d(F.pad(x, (0, 1, 0, 1)), n.down.weight[:6, :3], None, 2)  # the odd pixel right and below
+    y = F.relu(F.conv2d(F.pad(y, (3, 1, 2, 0), value=0.5), n.same.weight, n.same.bias))
+    y = n.same(y)[:, :, ::2, ::2]
+    return F.pad(y[:, :], (0, 0, 0, 0, 1, 1), value=0.3) * 2
+
+
 def position_code(n: Network, x: torch.Tensor) -> torch.Tensor:
     y = stem(n, x)
     return n.down(y * torch.linspace(0, 1, y.shape[-1]))
 
 
-BODIES = [stem, residual, functional, read_twice, pooled, joined, excited, flattened, per_channel, position_code]
+BODIES = [
+    stem,
+    residual,
+    functional,
+    read_twice,
+    pooled,
+    joined,
+    excited,
+    flattened,
+    per_channel,
+    padded,
+    position_code,
+]
 
 
 def widened(body: Callable[..., Any]) -> Callable[..., Any]:
@@ -238,13 +257,17 @@ def over_the_batch(n: Network, x: torch.Tensor) -> torch.Tensor:
     return n.down(y - y.mean(0, keepdim=True) * 0.5)
 
 
+def cropped(n: Network, x: torch.Tensor) -> torch.Tensor:
+    return n.down(stem(n, x)[:, :, 3:-2])
+
+
 def ceiled(n: Network, x: torch.Tensor) -> torch.Tensor:
     return n.down(F.max_pool2d(stem(n, x), 2, ceil_mode=True))
 
 
 @pytest.mark.parametrize(
     "body",
-    [read_by_python, random_noise, written_view, written_buffer, over_the_batch, ceiled],
+    [read_by_python, random_noise, written_view, written_buffer, over_the_batch, ceiled, cropped],
     ids=lambda b: b.__name__,
 )
 def test_what_is_not_proven_is_refused(body: Any) -> None:

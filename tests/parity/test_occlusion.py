@@ -47,3 +47,18 @@ def test_feature_ablation_gives_the_same_as_captum(captum: Any) -> None:
     theirs = captum.attr.FeatureAblation(model).attribute(x, feature_mask=labels.expand(1, 3, 24, 24), target=2)
     assert np.abs(ours.values).max() > 1e-4
     np.testing.assert_allclose(ours.values, theirs[:, 0].detach().numpy(), atol=1e-4 * np.abs(ours.values).max())
+
+
+def test_trained_networks_give_the_same_as_captum(captum: Any, trained: Any) -> None:
+    """Photographs, the predicted class; incremental inference is what is compared where it saves work."""
+    x, target = trained.inputs[:2], trained.predicted()[:2]
+    window = x.shape[-1] // 7
+    ours = fs.Occlusion(window=window, stride=window)(trained.network, x, target=target)
+    with torch.no_grad():
+        theirs = captum.attr.Occlusion(trained.network).attribute(
+            x, (3, window, window), (3, window, window), target=target, perturbations_per_eval=8
+        )
+    assert ours.meta["incremental"] == "yes" or ours.meta["incremental"].startswith("no: it would save")
+    found = spread(ours.values, tuple(x.shape[2:]), window, window)
+    assert np.abs(found).max() > 0.1
+    np.testing.assert_allclose(found, theirs[:, 0].numpy(), atol=1e-4 * np.abs(found).max())

@@ -24,7 +24,7 @@ from fluoroscope.model.outputs import first_tensor, map_first_tensor
 from fluoroscope.model.probe import Call, Probe
 from fluoroscope.model.study import LayerName, Study
 
-__all__ = ["Tape", "activations", "choose_layer", "gradients", "input_tape", "tape"]
+__all__ = ["Tape", "activations", "choose_layer", "gradients", "tape"]
 
 
 class _Enough(BaseException):
@@ -146,25 +146,6 @@ def _tape(study: Study, inputs: Inputs, layers: Sequence[LayerName], watch: Forw
     counter.check(study, taken)
     study.check_finite(scores.detach(), inputs)
     return Tape(output, scores, taken)
-
-
-def input_tape(study: Study, inputs: Inputs) -> Tape:
-    """One forward that is differentiable with respect to the main input; ``tensors`` has it under ``"input"``.
-
-    Raises:
-        NumericalError: the input is not made of real numbers (token numbers have no gradient).
-    """
-    if not inputs.main.is_floating_point():
-        raise NumericalError(
-            "whole numbers have no gradient",
-            got=f"an input of {inputs.main.dtype}",
-            remedy="explain the embedding layer's output instead of the token numbers",
-        )
-    leaf = inputs.main.detach().clone().requires_grad_()
-    with torch.enable_grad():
-        output, scores = study.scored(inputs.with_main(leaf))
-    study.check_finite(scores.detach(), inputs)
-    return Tape(output, scores, {"input": leaf})
 
 
 def gradients(study: Study, taped: Tape, scores: torch.Tensor, *, keep: bool = False) -> dict[str, torch.Tensor]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -17,6 +16,7 @@ from fluoroscope.model.kernels import Convolution, activation_of
 from fluoroscope.model.operations import Operation, Operations, Ref
 from fluoroscope.model.reach import Slide
 from fluoroscope.model.steps import Concatenation, Elementwise, Sliding, Step, Whole
+from fluoroscope.model.translation import TRANSLATIONS, Unsupported
 
 __all__ = ["Program", "Unsupported", "compiled"]
 
@@ -31,10 +31,6 @@ WHOLE = {aten._adaptive_avg_pool2d.default, aten.adaptive_max_pool2d.default, at
     aten.linear.default, aten._softmax.default, aten._log_softmax.default,
 }  # fmt: skip
 REDUCTIONS = {aten.mean.dim, aten.sum.dim_IntList, aten.amax.default}
-
-
-class Unsupported(Exception):
-    """Why a record can't become a program; whole forwards are right for every network."""
 
 
 @dataclass
@@ -156,8 +152,8 @@ class _Compiler:
             raise Unsupported(f"{function} does not keep the batch axis")
         if function is aten.convolution.default:
             return self._convolution(operation, size)
-        if function in (aten.max_pool2d_with_indices.default, aten.avg_pool2d.default):
-            return _pooling(operation, size)
+        if function in TRANSLATIONS:
+            return TRANSLATIONS[function](operation, self._size(inputs[0]), size)
         if function in NORMS:
             scale, shift = (t[:, None, None] if len(size) == 3 else t for t in _affine(operation))
             return Elementwise(inputs, out, size, Operation(lambda x: x * scale + shift, (Ref(inputs[0]),), {}, out))
@@ -214,32 +210,6 @@ def _affine(operation: Operation) -> tuple[torch.Tensor, torch.Tensor]:
         raise Unsupported("a batch norm that works on the statistics of the batch")
     scale = (variance + operation.args[-1]).rsqrt() * (1 if weight is None else weight)
     return scale, (0 if bias is None else bias) - mean * scale
-
-
-def _pooling(operation: Operation, size: tuple[int, ...]) -> Step:
-    x, kernel = operation.args[:2]
-    rest = list(operation.args[2:])
-    largest = operation.function is aten.max_pool2d_with_indices.default
-    usual: list[Any] = [kernel, [0, 0], [1, 1], False] if largest else [kernel, [0, 0], False, True, None]
-    rest += usual[len(rest) :]
-    stride, padding = _two(rest[0] or kernel), _two(rest[1])
-    dilation, ceil = (_two(rest[2]), rest[3]) if largest else ((1, 1), rest[2])
-    if operation.kwargs or ceil or (not largest and any(padding) and (not rest[3] or rest[4] is not None)):
-        raise Unsupported("a pooling whose windows are of several sizes")
-    slides = tuple(map(Slide, _two(kernel), stride, padding, dilation))
-
-    def apply(y: torch.Tensor, padding: Any, stride: Any, added: Any) -> torch.Tensor:
-        if largest:
-            return torch.nn.functional.max_pool2d(y, _two(kernel), stride, padding, dilation)
-        return torch.nn.functional.avg_pool2d(y, _two(kernel), stride, padding, divisor_override=rest[4])
-
-    fill = float("-inf") if largest else 0.0
-    return Sliding((x.index,), operation.out, size, (slides[0], slides[1]), apply, fill)
-
-
-def _two(value: Any) -> tuple[int, int]:
-    pair = [value] if isinstance(value, int) else list(value)
-    return (pair[0], pair[-1])
 
 
 def _keeps_batch(operation: Operation, rank: int) -> bool:

@@ -14,7 +14,7 @@ from fluoroscope.model.operations import Operation, Ref
 from fluoroscope.model.patches import Padding, Place
 from fluoroscope.model.reach import Reach, Slide
 
-__all__ = ["Concatenation", "Elementwise", "Operands", "Sliding", "Step", "Whole"]
+__all__ = ["Concatenation", "Elementwise", "Operands", "Padded", "Sliding", "Step", "Subsampled", "Whole"]
 
 Reaches = tuple[Reach, Reach]
 Values = Mapping[int, torch.Tensor]
@@ -136,6 +136,60 @@ class Sliding(Step):
         """(left, right, top, bottom)."""
         rows, columns = self.slides
         return columns.padding, columns.padding, rows.padding, rows.padding
+
+
+@dataclass
+class Padded(Step):
+    """A map with numbers ``fill`` around it (left, right, top, bottom), and channels of them (before, behind)."""
+
+    around: Padding
+    channels: tuple[int, int]
+    fill: float
+
+    def reach(self, reaches: Mapping[int, Reaches]) -> Reaches:
+        """Moved by what is put before."""
+        rows, columns = reaches[self.inputs[0]]
+        left, _, top, _ = self.around
+        return (
+            Reach(rows.low + top, rows.high + top, self.size[1]),
+            Reach(columns.low + left, columns.high + left, self.size[2]),
+        )
+
+    def whole(self, values: Values, count: int) -> torch.Tensor:
+        """As the operation itself."""
+        return torch.nn.functional.pad(values[self.inputs[0]], (*self.around, *self.channels), value=self.fill)
+
+    def patch(self, operands: Operands, place: Place) -> torch.Tensor:
+        """The padding is fetched with the region."""
+        left, _, top, _ = self.around
+        want = Place(place.rows - top, place.columns - left, place.height, place.width)
+        region = operands.at(self.inputs[0], want, self.around, self.fill)
+        if not any(self.channels):
+            return region
+        return torch.nn.functional.pad(region, (0, 0, 0, 0, *self.channels), value=self.fill)
+
+
+@dataclass
+class Subsampled(Step):
+    """Every so manieth position along height and width, from the first on."""
+
+    steps: tuple[int, int]
+
+    def reach(self, reaches: Mapping[int, Reaches]) -> Reaches:
+        """As for a window of one position."""
+        rows, columns = reaches[self.inputs[0]]
+        down, along = (Slide(1, step, 0, 1) for step in self.steps)
+        return rows.through(down, self.size[1]), columns.through(along, self.size[2])
+
+    def whole(self, values: Values, count: int) -> torch.Tensor:
+        """As the operation itself."""
+        return values[self.inputs[0]][:, :, :: self.steps[0], :: self.steps[1]]
+
+    def patch(self, operands: Operands, place: Place) -> torch.Tensor:
+        """Only the positions that are kept are fetched."""
+        rows, columns = place.rows * self.steps[0], place.columns * self.steps[1]
+        want = Place(rows, columns, place.height, place.width)
+        return operands.at(self.inputs[0], want, step=self.steps)
 
 
 @dataclass

@@ -54,6 +54,7 @@ class IntegratedGradients(InputGradient):
 
     name: ClassVar[str] = "integrated-gradients"
     title: ClassVar[str] = "Integrated gradients"
+    in_report: ClassVar[bool] = True
     source: ClassVar[str] = "Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017, eq. 1"
 
     tolerance: float = option(0.01, "largest relative completeness error (adaptive)", low=0.0)

@@ -42,6 +42,8 @@ class KernelSHAP(CoalitionSampling):
     Source: Lundberg and Lee, *A Unified Approach to Interpreting Model Predictions*, 2017, theorem 2; pairs, solution
     and its asymptotic covariance: Covert and Lee, *Improving KernelSHAP*, 2021, equations 7 to 9 and section 4.2. It
     differs: complete coalition sizes are no longer random, so only the drawn ones contribute to the standard error.
+    With few pairs the values have a bias of the order of 1 / samples (a ratio of two estimates), which the standard
+    error does not hold.
 
     ``background`` (B, D): v is averaged over its rows, the value of a table in which the other columns are unknown; it
     costs B forwards for each sample. Returns an :class:`~fluoroscope.results.Attribution` with ``values`` (N, H, W),
