@@ -37,7 +37,7 @@ class Covering(Method):
     family: ClassVar[str] = "perturbation"
     returns: ClassVar[type[Attribution]] = Attribution
 
-    baseline: Any = option(0.0, f"what covers: {MASKING}")  # noqa: RUF009 (makes a field)
+    baseline: Any = option(0.0, f"what covers: {MASKING}")
     score: str = option("logit", "the score that falls", choices=("logit", "probability"))
 
     def regions(self, main: torch.Tensor, place: Layout, start: int) -> list[tuple[Regions, Shaped]]:

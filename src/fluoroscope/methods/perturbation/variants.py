@@ -20,7 +20,7 @@ from fluoroscope.results import Array
 __all__ = ["Variants"]
 
 Asked = tuple[torch.Tensor, torch.Tensor | None]
-ELEMENTS = {"cpu": 2_500_000, "accelerator": 40_000_000}
+ELEMENTS = {"cpu": 1_250_000, "accelerator": 40_000_000}
 MOST_ROWS = 4096
 
 
