@@ -12,11 +12,11 @@ from fluoroscope.model.steps import Reaches, Step
 
 __all__ = ["Plan"]
 
-BATCH_BYTES = 24e6
+BATCH_BYTES = 32e6
 """Numbers that one step of a batch reads and writes: about a last-level cache."""
 MOST_WINDOWS = 64
 MOST_TAIL = 256
-FEW_WINDOWS = 48
+FEW_WINDOWS = 100
 WHOLE_SHARE = 0.85
 """From this share of a map on the whole map is computed: fetching a region costs more than it saves."""
 
