@@ -216,25 +216,3 @@ def test_inputs_of_every_form() -> None:
         fs.GradCAM()(network(), images(1)[0])
     with pytest.raises(InputError, match="failed on this input"):
         fs.Saliency()(model, torch.rand(2, 5))
-
-
-def test_a_network_that_wants_rows_gets_them() -> None:
-    """Channels-last memory is tried for speed; a network whose ``view`` can't take it is run as usual, and right."""
-
-    class Rows(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.fc = nn.Conv2d(3, 4, 9, stride=8), nn.Linear(4 * 8 * 8, 3)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.fc(self.conv(x).view(len(x), -1))
-
-    torch.manual_seed(0)
-    model, x = Rows().eval(), torch.rand(2, 3, 65, 65)
-    found = fs.GradCAM(layer="conv")(model, x, target=1)
-    activation = model.conv(x).detach()
-    weights = model.fc.weight[1].detach().reshape(4, 8, 8).mean((1, 2))
-    expected = torch.einsum("c,nchw->nhw", weights, activation).relu()
-    torch.testing.assert_close(torch.from_numpy(found.values), expected, rtol=1e-4, atol=1e-6)
-    assert found.meta["forwards"] == 2
-    assert fs.GradCAM(layer="conv")(model, x, target=1).meta["forwards"] == 2

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from fluoroscope.errors import InputError, LayerError, NumericalError
+from fluoroscope.errors import LayerError, NumericalError
 from fluoroscope.model.inputs import Inputs
-from fluoroscope.model.memory_layout import channels_last, refused
 from fluoroscope.model.modes import ForwardTap, TailTap
 from fluoroscope.model.outputs import first_tensor, map_first_tensor
 from fluoroscope.model.probe import Call, Probe
@@ -107,18 +106,6 @@ def tape(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> Tape:
     """
     if any(t.requires_grad for t in inputs.tensors):
         return _tape(study, inputs, layers, ForwardTap())  # the tape begins at the input
-    quick = channels_last(study.module, inputs)
-    if quick is not None:
-        try:
-            return _tail_tape(study, quick, layers)
-        except InputError as error:
-            if not refused(study.module, error):
-                raise
-            study.forwards -= inputs.count
-    return _tail_tape(study, inputs, layers)
-
-
-def _tail_tape(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> Tape:
     watch = TailTap()
     taped = _tape(study, inputs, layers, watch)
     return _tape(study, inputs, layers, ForwardTap()) if watch.missed else taped
@@ -135,7 +122,7 @@ def _tape(study: Study, inputs: Inputs, layers: Sequence[LayerName], watch: Forw
                 return None
             if isinstance(watch, TailTap):
                 watch.begin()
-            kept = tensor if tensor.requires_grad else tensor.detach().contiguous().requires_grad_()
+            kept = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
             taken.update(dict.fromkeys(names, kept))
             return map_first_tensor(output, lambda _: kept.clone())
 
