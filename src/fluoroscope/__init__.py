@@ -66,11 +66,14 @@ _NAMES = {
     # results
     "Attribution": "results",
     "FeatureMaps": "results",
+    "Findings": "results",
     "History": "results",
     "LayerSummary": "results",
+    "ModelGraph": "results",
     "Result": "results",
     "Samples": "results",
     "Scorecard": "results",
+    "TensorHistory": "results",
     "TensorSummary": "results",
     "open_result": "results",
     # trust
@@ -145,11 +148,14 @@ if TYPE_CHECKING:
     from fluoroscope.results import (
         Attribution,
         FeatureMaps,
+        Findings,
         History,
         LayerSummary,
+        ModelGraph,
         Result,
         Samples,
         Scorecard,
+        TensorHistory,
         TensorSummary,
         open_result,
     )

@@ -2,12 +2,15 @@
 
 from fluoroscope.results.attribution import Attribution
 from fluoroscope.results.feature_maps import FeatureMaps
+from fluoroscope.results.findings import Finding, Findings
 from fluoroscope.results.history import History, Series
 from fluoroscope.results.layer_summary import LayerRow, LayerSummary
+from fluoroscope.results.model_graph import GraphEdge, GraphNode, GraphTensor, ModelGraph
 from fluoroscope.results.record import Array, Record, joined
 from fluoroscope.results.result import Result, Samples
 from fluoroscope.results.scorecard import Scorecard
 from fluoroscope.results.store import atomic_write, open_result, save
+from fluoroscope.results.tensor_history import TensorHistograms, TensorHistory
 from fluoroscope.results.tensor_summary import STATISTICS, TensorRecord, TensorSummary
 
 __all__ = [
@@ -15,14 +18,22 @@ __all__ = [
     "Array",
     "Attribution",
     "FeatureMaps",
+    "Finding",
+    "Findings",
+    "GraphEdge",
+    "GraphNode",
+    "GraphTensor",
     "History",
     "LayerRow",
     "LayerSummary",
+    "ModelGraph",
     "Record",
     "Result",
     "Samples",
     "Scorecard",
     "Series",
+    "TensorHistograms",
+    "TensorHistory",
     "TensorRecord",
     "TensorSummary",
     "atomic_write",

@@ -1,0 +1,128 @@
+"""ModelGraph: what flows where in a network, in which shape, what repeats and what it costs."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from fluoroscope.results.record import Array, Record, record, value
+from fluoroscope.results.result import Result
+
+__all__ = ["GraphEdge", "GraphNode", "GraphTensor", "ModelGraph", "NodeKind"]
+
+NodeKind = Literal[
+    "module", "operation", "input", "output", "parameter", "buffer", "constant", "leaf", "function", "saved"
+]
+"""The forward flow has the first seven kinds; the autograd graph has leaf, function, saved and output."""
+
+
+@record
+class GraphTensor(Record):
+    """A tensor as a drawing needs it: shape, dtype (``float32``) and size in bytes."""
+
+    kind: ClassVar[str] = "graph-tensor"
+    shape: tuple[int, ...] = value()
+    dtype: str = value(default="")
+    bytes: int = value(default=0)
+
+
+@record
+class GraphNode(Record):
+    """One box: a module (a container of others, or a leaf), an operation, an input or output, a tensor.
+
+    ``id`` is its place in ``ModelGraph.nodes``, ``parent`` the module that it is inside of, -1 at the top. A node that
+    stands for ``times`` > 1 identical ones is folded, in one of three ways: ``"repetition"`` (different modules in a
+    row, each fed by the one before), ``"parallel"`` (different modules side by side, such as experts), ``"recurrence"``
+    (the same module called again and again, its weights counted once). ``members`` names the instances, long runs in
+    short: ``layers.0 … layers.79``.
+
+    ``parameters``, ``parameter_bytes``, ``flops``, ``activation_bytes`` and ``operations`` are those of *one* of the
+    ``times`` instances with all that is inside it; a tied tensor counts where it is met first. ``alike`` is the id of
+    the first node with the same structure, its own where there is none: each distinct structure is laid out once.
+    ``assumed`` says in plain words what the trace had to assume here, ``error`` why it ended here.
+    """
+
+    kind: ClassVar[str] = "graph-node"
+    id: int = value()
+    parent: int = value(default=-1)
+    role: NodeKind = value()
+    name: str = value()
+    type: str = value(default="")
+    code: str = value(default="")
+    times: int = value(default=1)
+    repeat: Literal["", "repetition", "parallel", "recurrence"] = value(default="")
+    members: tuple[str, ...] = value(default=())
+    alike: int = value(default=-1)
+    outputs: tuple[GraphTensor, ...] = value(default=())
+    parameters: int = value(default=0)
+    trainable: int = value(default=0)
+    parameter_bytes: int = value(default=0)
+    flops: int = value(default=0)
+    activation_bytes: int = value(default=0)
+    operations: int = value(default=0)
+    shares: tuple[str, ...] = value(default=())
+    assumed: tuple[str, ...] = value(default=())
+    error: str = value(default="")
+    attributes: dict[str, Any] = value(default_factory=dict)
+
+
+@record
+class GraphEdge(Record):
+    """A tensor that flows from output ``output`` of node ``source`` to argument ``argument`` of node ``target``.
+
+    Edges join leaves of the tree; a drawing with closed modules lifts them to what is visible. Where an end lies inside
+    a folded node, ``fold`` says which instances are meant: ``""`` enters the first and leaves the last, ``"each"``
+    enters or leaves every one of them, ``"carried"`` goes from each instance to the next. ``hub`` marks an edge of a
+    tensor that feeds so many places that drawings set it aside (a mask, a rotary table).
+    """
+
+    kind: ClassVar[str] = "graph-edge"
+    source: int = value()
+    target: int = value()
+    output: int = value(default=0)
+    argument: str = value(default="")
+    tensor: GraphTensor | None = value(default=None)
+    fold: Literal["", "each", "carried"] = value(default="")
+    hub: bool = value(default=False)
+
+
+@record
+class ModelGraph(Result):
+    """A network as a graph. ``nodes`` stand in the order of execution, every node after its parent.
+
+    ``reading`` is ``"forward"`` (what flows where) or ``"autograd"`` (what the backward needs). Totals are those of the
+    whole network, folded nodes counted as often as they stand for, tied tensors once: ``operations`` is the number of
+    operations of the full, unfolded trace. ``complete`` is false where the trace ended early; the failing node has the
+    ``error``.
+    """
+
+    kind: ClassVar[str] = "model-graph"
+    nodes: tuple[GraphNode, ...] = value()
+    edges: tuple[GraphEdge, ...] = value()
+    reading: Literal["forward", "autograd"] = value(default="forward")
+    parameters: int = value(default=0)
+    trainable: int = value(default=0)
+    parameter_bytes: int = value(default=0)
+    flops: int = value(default=0)
+    activation_bytes: int = value(default=0)
+    operations: int = value(default=0)
+    modules: int = value(default=0)
+    complete: bool = value(default=True)
+
+    @property
+    def values(self) -> Array:
+        """Integers (nodes, 4): parameters, FLOPs, activation bytes, times."""
+        rows = [[n.parameters, n.flops, n.activation_bytes, n.times] for n in self.nodes]
+        return np.array(rows, dtype=np.float64 if self.parameters > 2**62 else np.int64).reshape(-1, 4)
+
+    def node(self, name: str) -> GraphNode:
+        """The first node of that name. Raises KeyError."""
+        for n in self.nodes:
+            if n.name == name:
+                return n
+        raise KeyError(name)
+
+    def children(self, parent: int = -1) -> tuple[GraphNode, ...]:
+        """The nodes directly inside ``parent``, in the order of execution."""
+        return tuple(n for n in self.nodes if n.parent == parent)
