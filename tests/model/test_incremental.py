@@ -11,16 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fluoroscope.model.incremental import Incremental
 from fluoroscope.model.inputs import Inputs
-from fluoroscope.model.operations import recorded
-from fluoroscope.model.patches import Clean, Place
-from fluoroscope.model.plan import Plan
-from fluoroscope.model.program import Unsupported, compiled
-from fluoroscope.model.reach import Reach, Slide, clusters
-from fluoroscope.model.regions import Windows
+from fluoroscope.model.program.compiling import Unsupported, compiled
+from fluoroscope.model.program.incremental import Incremental
+from fluoroscope.model.program.operations import recorded
+from fluoroscope.model.program.patches import Clean, Place
+from fluoroscope.model.program.plan import Plan
+from fluoroscope.model.program.reach import Reach, Slide, clusters
+from fluoroscope.model.program.regions import Windows
+from fluoroscope.model.program.steps import Sliding
 from fluoroscope.model.replacement import Replacement
-from fluoroscope.model.steps import Sliding
 from fluoroscope.model.study import Study
 from fluoroscope.model.subject import as_subject
 

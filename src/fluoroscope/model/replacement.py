@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from fluoroscope.model.fast_copy import FastCopy, close
-from fluoroscope.model.incremental import Incremental
 from fluoroscope.model.inputs import Inputs
-from fluoroscope.model.operations import recorded
 from fluoroscope.model.outputs import main_output
-from fluoroscope.model.patches import Clean, Place
-from fluoroscope.model.program import Unsupported, compiled
-from fluoroscope.model.reach import Numbers
-from fluoroscope.model.regions import Regions
+from fluoroscope.model.program.compiling import Unsupported, compiled
+from fluoroscope.model.program.incremental import Incremental
+from fluoroscope.model.program.operations import recorded
+from fluoroscope.model.program.patches import Clean, Place
+from fluoroscope.model.program.reach import Numbers
+from fluoroscope.model.program.regions import Regions
 from fluoroscope.model.study import Study, out_of_memory
 
 __all__ = ["Answer", "Replacement"]

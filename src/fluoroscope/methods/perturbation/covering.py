@@ -16,7 +16,7 @@ from fluoroscope.methods.base import Batch, Method, option
 from fluoroscope.methods.perturbation.baselines import baseline_of
 from fluoroscope.methods.perturbation.features import Layout, layout
 from fluoroscope.model.outputs import main_output
-from fluoroscope.model.regions import Regions
+from fluoroscope.model.program.regions import Regions
 from fluoroscope.model.replacement import Replacement
 from fluoroscope.model.seeding import generator
 from fluoroscope.model.study import Study

@@ -9,7 +9,7 @@ import torch
 from fluoroscope.methods.base import method, option
 from fluoroscope.methods.perturbation.covering import Covering, Shaped
 from fluoroscope.methods.perturbation.features import Features, Layout, features_of
-from fluoroscope.model.regions import Groups, Regions
+from fluoroscope.model.program.regions import Groups, Regions
 from fluoroscope.results import Attribution
 
 __all__ = ["FeatureAblation"]

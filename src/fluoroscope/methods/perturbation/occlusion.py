@@ -10,7 +10,7 @@ from fluoroscope.errors import OptionError
 from fluoroscope.methods.base import method, option
 from fluoroscope.methods.perturbation.covering import Covering, Shaped
 from fluoroscope.methods.perturbation.features import Layout
-from fluoroscope.model.regions import Regions, Windows
+from fluoroscope.model.program.regions import Regions, Windows
 from fluoroscope.results import Attribution
 
 __all__ = ["Occlusion"]

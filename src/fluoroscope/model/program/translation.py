@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from fluoroscope.model.operations import Operation, Ref
-from fluoroscope.model.reach import Slide
-from fluoroscope.model.steps import Elementwise, Padded, Sliding, Step, Subsampled
+from fluoroscope.model.program.operations import Operation, Ref
+from fluoroscope.model.program.reach import Slide
+from fluoroscope.model.program.steps import Elementwise, Padded, Sliding, Step, Subsampled
 
 __all__ = ["TRANSLATIONS", "Unsupported"]
 

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import torch
 from torch.utils._pytree import tree_map
 
-from fluoroscope.model.kernels import Convolution
-from fluoroscope.model.operations import Operation, Ref
-from fluoroscope.model.patches import Padding, Place
-from fluoroscope.model.reach import Reach, Slide
+from fluoroscope.model.program.kernels import Convolution
+from fluoroscope.model.program.operations import Operation, Ref
+from fluoroscope.model.program.patches import Padding, Place
+from fluoroscope.model.program.reach import Reach, Slide
 
 __all__ = ["Concatenation", "Elementwise", "Operands", "Padded", "Sliding", "Step", "Subsampled", "Whole"]
 

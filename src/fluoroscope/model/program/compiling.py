@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from fluoroscope.model.kernels import Convolution, activation_of
-from fluoroscope.model.operations import Operation, Operations, Ref
-from fluoroscope.model.reach import Slide
-from fluoroscope.model.steps import Concatenation, Elementwise, Sliding, Step, Whole
-from fluoroscope.model.translation import TRANSLATIONS, Unsupported
+from fluoroscope.model.program.kernels import Convolution, activation_of
+from fluoroscope.model.program.operations import Operation, Operations, Ref
+from fluoroscope.model.program.reach import Slide
+from fluoroscope.model.program.steps import Concatenation, Elementwise, Sliding, Step, Whole
+from fluoroscope.model.program.translation import TRANSLATIONS, Unsupported
 
 __all__ = ["Program", "Unsupported", "compiled"]
 

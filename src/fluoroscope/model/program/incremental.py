@@ -1,6 +1,6 @@
 """Incremental inference: the network's answers to an input with one region changed, computing only what can change.
 
-One forward of the unchanged input is recorded (:mod:`operations`) and understood (:mod:`program`). A change within a
+One forward of the unchanged input is recorded (:mod:`operations`) and understood (:mod:`compiling`). A change within a
 window reaches a region of each map that is known exactly (:mod:`reach`); only that region is computed, its halo taken
 from the unchanged maps (:mod:`patches`). Where an operation needs the whole map, the patch is put into the unchanged
 one, and the rest of the network runs on whole maps. The answers are those of whole forwards, up to the order in which
@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fluoroscope.model.operations import Operations
-from fluoroscope.model.patches import Clean, Padding, Place
-from fluoroscope.model.plan import Plan
-from fluoroscope.model.program import Program
-from fluoroscope.model.reach import Numbers
+from fluoroscope.model.program.compiling import Program
+from fluoroscope.model.program.operations import Operations
+from fluoroscope.model.program.patches import Clean, Padding, Place
+from fluoroscope.model.program.plan import Plan
+from fluoroscope.model.program.reach import Numbers
 
 __all__ = ["Incremental", "PatchOf"]
 

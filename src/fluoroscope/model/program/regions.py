@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fluoroscope.model.patches import Place
-from fluoroscope.model.reach import Numbers
+from fluoroscope.model.program.patches import Place
+from fluoroscope.model.program.reach import Numbers
 
 __all__ = ["Groups", "Regions", "Windows"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fluoroscope.model.patches import Place
-from fluoroscope.model.program import Program
-from fluoroscope.model.reach import Numbers, Reach, clusters
-from fluoroscope.model.steps import Reaches, Step
+from fluoroscope.model.program.compiling import Program
+from fluoroscope.model.program.patches import Place
+from fluoroscope.model.program.reach import Numbers, Reach, clusters
+from fluoroscope.model.program.steps import Reaches, Step
 
 __all__ = ["Plan"]
 

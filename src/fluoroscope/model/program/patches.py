@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fluoroscope.model.reach import Numbers
+from fluoroscope.model.program.reach import Numbers
 
 __all__ = ["Clean", "Place"]
 

@@ -1,0 +1,1 @@
+"""Programs: a recorded forward as steps that can be run again faster, or only where something changed."""
