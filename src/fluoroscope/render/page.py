@@ -27,9 +27,14 @@ LIFE_CYCLE: tuple[tuple[str, str, str, frozenset[str]], ...] = (
         "before",
         "Before training",
         "The network as it is built, and its weights.",
-        frozenset({"layer-summary", "tensor-summary"}),
+        frozenset({"layer-summary", "tensor-summary", "model-graph"}),
     ),
-    ("during", "During training", "How it came to be what it is.", frozenset({"history"})),
+    (
+        "during",
+        "During training",
+        "How it came to be what it is.",
+        frozenset({"history", "tensor-history", "findings"}),
+    ),
     ("after", "After training", "What it does with an input, and what speaks for its answer.", frozenset()),
 )
 """Sections for results that come without: id, title, lead, kinds. The last takes every other kind."""
