@@ -21,6 +21,9 @@ _NAMES = {
     "load": "model.spec",
     "ImagePreprocess": "model.preprocess",
     "Region": "model.targets",
+    "Detection": "model.tasks",
+    "Similarity": "model.tasks",
+    "Token": "model.tasks",
     # methods
     "Activations": "methods.activations.activations",
     "GradCAM": "methods.cam.grad_cam",
@@ -144,6 +147,7 @@ if TYPE_CHECKING:
     from fluoroscope.model.spec import load
     from fluoroscope.model.subject import Subject
     from fluoroscope.model.targets import Region
+    from fluoroscope.model.tasks import Detection, Similarity, Token
     from fluoroscope.reporting import report
     from fluoroscope.results import (
         Attribution,

@@ -22,6 +22,7 @@ from fluoroscope.model.images import read_images, to_batch
 from fluoroscope.model.inputs import Inputs, prepare_inputs
 from fluoroscope.model.subject import Subject, as_subject, fingerprint
 from fluoroscope.model.targets import TargetLike
+from fluoroscope.model.texts import are_texts
 from fluoroscope.render.page import PanelError, Section, page, write_page
 from fluoroscope.render.template import template
 from fluoroscope.results import Result
@@ -200,8 +201,11 @@ def first_inputs(inputs: Any, subject: Subject, limit: int) -> tuple[Inputs, str
     """
     if limit < 1:
         raise OptionError("limit must be at least 1", got=limit)
+    texts = subject.tokenizer is not None and are_texts(inputs)
+    if texts and not isinstance(inputs, str):
+        inputs = inputs[: limit + 1]
     paths = inputs if isinstance(inputs, list) else [inputs]
-    if paths and all(isinstance(p, (str, Path)) for p in paths):
+    if not texts and paths and all(isinstance(p, (str, Path)) for p in paths):
         files = read_images(paths, limit + 1)
         data = prepare_inputs(to_batch(files, subject.preprocess), subject)
         data = dataclasses.replace(data, names=files.names, notes=files.notes)

@@ -252,3 +252,44 @@ def test_a_trained_network(run, assets, tmp_path):
     result = run("explain", f"{assets / 'models.py'}:load", *given)
     assert result.exit_code == 0, result.stderr
     assert re.search(r"cat_720p\.jpg\n +[\d.]+ +Egyptian cat", result.stdout)
+
+
+READER = """
+import torch
+from torch import nn
+import fluoroscope as fs
+
+WORDS = {"a": 1, "fine": 2, "film": 3}
+
+class Reader(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(4, 2)
+        nn.init.constant_(self.embed.weight, 0.0)
+        self.embed.weight.data[2, 1] = 5.0
+    def forward(self, x):
+        return self.embed(x).sum(1)
+
+def net():
+    return fs.Subject(Reader(), tokenizer=lambda text: [WORDS[w] for w in text.split()], classes=["bad", "good"])
+"""
+
+
+def test_texts_on_the_command_line(run, folder, tmp_path):
+    (folder / "reader.py").write_text(READER)
+    spec = f"{folder}/reader.py:net"
+    answer = as_json(
+        run("explain", spec, "--text", "a fine film", "--method", "feature-ablation", "--out", tmp_path, "--json")
+    )
+    assert answer["inputs"][0]["name"] == "a fine film"
+    assert answer["methods"]["feature-ablation"]["labels"] == [["good"]]
+    np.testing.assert_allclose(fs.open_result(tmp_path / "feature-ablation.fluo").values, [[0, 5, 0]])
+    both = run("explain", spec, "--text", "a", "--images", folder, "--out", tmp_path)
+    assert both.exit_code != 0
+    assert "--images and --text" in both.stderr
+
+
+def test_texts_need_a_tokenizer(run, model, tmp_path):
+    result = run("explain", model, "--text", "a fine film", "--out", tmp_path)
+    assert result.exit_code != 0
+    assert "tokenizer" in result.stderr

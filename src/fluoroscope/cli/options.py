@@ -133,6 +133,7 @@ def input_options(function: Function) -> Function:
             metavar="FILE",
             help="Ready inputs (N, ...): .npy, or .npz by name.",
         ),
+        click.option("--text", "texts", multiple=True, metavar="TEXT", help="A text to be read. Repeatable."),
         click.option("--preprocess", metavar="NAME", help=f"How pictures are scaled: {PRESETS}."),
         click.option(
             "--size", type=Numbers(int), metavar="PIXELS", help="Side of the network's input, or height,width."

@@ -1,4 +1,4 @@
-"""The inputs that the options name: pictures through a preprocess, or ready arrays."""
+"""The inputs that the options name: pictures through a preprocess, texts through a tokenizer, or ready arrays."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Pictures:
 
     images: tuple[Path, ...] = ()
     inputs: Path | None = None
+    texts: tuple[str, ...] = ()
     preprocess: str | None = None
     size: tuple[int, ...] | None = None
     mean: tuple[float, ...] | None = None
@@ -34,7 +35,7 @@ class Pictures:
     @property
     def given(self) -> bool:
         """Whether there is any input."""
-        return bool(self.images) or self.inputs is not None
+        return bool(self.images or self.texts) or self.inputs is not None
 
     def prepared(self, subject: Subject, console: Console) -> tuple[Subject, Inputs]:
         """The network with its preprocess, and its input. What had to be assumed is told.
@@ -54,13 +55,18 @@ class Pictures:
 
     def source(self, subject: Subject) -> Any:
         """What the library is given as inputs. Raises InputError."""
-        if self.images and self.inputs is not None:
-            raise OptionError("either pictures or ready inputs", got="--images and --inputs", expected="one of them")
+        named = {"--images": bool(self.images), "--text": bool(self.texts), "--inputs": self.inputs is not None}
+        if sum(named.values()) > 1:
+            got = " and ".join(name for name, there in named.items() if there)
+            raise OptionError("pictures, texts or ready inputs, but not several of them", got=got, expected="one")
+        if self.texts:
+            return self._read(subject)
         if self.inputs is not None:
             return _arrays(self.inputs)
         if not self.images:
             raise InputError(
-                "nothing to look at was given", expected="--images PATH (file or folder), or --inputs FILE.npy"
+                "nothing to look at was given",
+                expected="--images PATH (file or folder), --text TEXT, or --inputs FILE.npy",
             )
         if subject.preprocess is None:
             raise InputError(
@@ -69,6 +75,15 @@ class Pictures:
                 remedy="--preprocess imagenet for ImageNet scaling at 224, or a factory that returns it too",
             )
         return list(self.images)
+
+    def _read(self, subject: Subject) -> list[str]:
+        if subject.tokenizer is None:
+            raise InputError(
+                "it is not known how this network reads texts",
+                got="a network without a tokenizer",
+                remedy="load it with hf:NAME-or-folder, or have the factory return fs.Subject(model, tokenizer=...)",
+            )
+        return list(self.texts)
 
     def dressed(self, subject: Subject) -> Subject:
         """The network with the preprocess that the options ask for; its own where they ask for none."""

@@ -16,7 +16,7 @@ from torch import nn
 
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.modes import ForwardTap
-from fluoroscope.model.outputs import main_output
+from fluoroscope.model.outputs import last_real, main_output
 from fluoroscope.model.study import Study, out_of_memory
 
 __all__ = ["FastCopy", "close"]
@@ -85,7 +85,7 @@ class FastCopy:
             output = self.module(*inputs.args, **inputs.kwargs)
         scores = main_output(output)
         logits = tap.logits(scores)
-        return output, scores if logits is None else logits
+        return output, last_real(scores if logits is None else logits, inputs.real)
 
 
 def _fold(module: nn.Module, probe: Inputs) -> int:

@@ -31,6 +31,7 @@ class Inputs:
     count: int
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    features: tuple[tuple[str, ...], ...] = ()
 
     @property
     def main(self) -> torch.Tensor:
@@ -43,6 +44,14 @@ class Inputs:
         """All tensors, positional ones first."""
         return [v for v in (*self.args, *self.kwargs.values()) if isinstance(v, torch.Tensor)]
 
+    @property
+    def real(self) -> torch.Tensor | None:
+        """(N, L) which tokens are no padding; None where nothing is padded."""
+        mask, main = self.kwargs.get("attention_mask"), self.main
+        if not isinstance(mask, torch.Tensor) or mask.shape != main.shape[:2] or bool(mask.all()):
+            return None
+        return mask.bool()
+
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Inputs:
         """The same arguments with every tensor changed."""
 
@@ -51,7 +60,7 @@ class Inputs:
 
         args = tuple(one(v) for v in self.args)
         kwargs = {k: one(v) for k, v in self.kwargs.items()}
-        return Inputs(args, kwargs, self._count(args, kwargs), self.names, self.notes)
+        return Inputs(args, kwargs, self._count(args, kwargs), self.names, self.notes, self.features)
 
     def _count(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         return next((len(v) for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor) and v.ndim), self.count)
@@ -64,7 +73,8 @@ class Inputs:
     def part(self, start: int, stop: int) -> Inputs:
         """Rows ``start`` to ``stop``."""
         cut = self.map(lambda t: t[start:stop] if t.ndim and len(t) == self.count else t)
-        return Inputs(cut.args, cut.kwargs, min(stop, self.count) - start, self.names[start:stop], self.notes)
+        count, features = min(stop, self.count) - start, self.features[start:stop]
+        return Inputs(cut.args, cut.kwargs, count, self.names[start:stop], self.notes, features)
 
     def repeated(self, times: int) -> Inputs:
         """Every row ``times`` times (a view where there is one row)."""
@@ -87,15 +97,20 @@ def prepare_inputs(inputs: Any, subject: Subject) -> Inputs:
     """Whatever the user gave as :class:`Inputs` on the network's device.
 
     Tensors and arrays are taken as they are (floats in the network's dtype), a tuple as several arguments, a dict as
-    keyword arguments; paths, folders and PIL images go through ``subject.preprocess``.
+    keyword arguments; paths, folders and PIL images go through ``subject.preprocess``, and texts, where the network has
+    one, through ``subject.tokenizer``.
 
     Raises:
         InputError: nothing to read, no batch axis, or rows that do not agree.
         NumericalError: NaN or infinity in an input.
     """
+    from fluoroscope.model.texts import are_texts, tokenized  # which makes Inputs
+
     if isinstance(inputs, Inputs):
         return inputs
-    if _is_files(inputs):
+    if subject.tokenizer is not None and are_texts(inputs):
+        made = tokenized(inputs, subject)
+    elif _is_files(inputs):
         files = read_images(inputs)
         batch = to_batch(files, subject.preprocess)
         made = Inputs((batch,), {}, len(batch), tuple(files.names), tuple(files.notes))
@@ -190,8 +205,13 @@ def _check(inputs: Inputs, module: nn.Module) -> None:
 
 def samples_of(inputs: Inputs, subject: Subject) -> tuple[Samples, str | None]:
     """The examples as people know them, and a note where their pictures had to be guessed."""
+    from fluoroscope.model.texts import token_names
+
     names = inputs.names or tuple(f"input {i}" for i in range(inputs.count))
     main = inputs.main
+    if main.ndim == 2 and not main.is_floating_point():
+        features = inputs.features or tuple(tuple(token_names(row, subject.tokenizer)) for row in main.tolist())
+        return Samples(names=names, features=features), None
     if main.ndim != 4 or not main.is_floating_point():
         return Samples(names=names), None
     images, note = displayable(main, subject.invert or getattr(subject.preprocess, "invert", None))

@@ -10,7 +10,7 @@ import torch
 
 from fluoroscope.errors import ModelError
 
-__all__ = ["first_tensor", "main_output", "map_first_tensor"]
+__all__ = ["first_tensor", "last_real", "main_output", "map_first_tensor"]
 
 MAIN_KEYS = ("logits", "out", "output", "prediction", "predictions", "scores", "pred_logits", "last_hidden_state", "x")
 
@@ -49,6 +49,14 @@ def main_output(output: Any) -> torch.Tensor:
             remedy="wrap the network in a module that returns the scores",
         )
     return found
+
+
+def last_real(scores: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
+    """Scores (N, L, V) of padded texts as (N, 1, V): those at the last ``real`` (N, L) token; all others unchanged."""
+    if real is None or scores.ndim != 3 or scores.shape[:2] != real.shape:
+        return scores
+    last = real.long().cumsum(1).argmax(1)
+    return scores[torch.arange(len(scores), device=scores.device), last.to(scores.device)][:, None]
 
 
 def first_tensor(output: Any) -> torch.Tensor | None:

@@ -16,7 +16,7 @@ from fluoroscope.errors import FluoroscopeError, InputError, LayerError, ModelEr
 from fluoroscope.model.guard import Guard, seed_all
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.modes import ForwardTap, TailTap
-from fluoroscope.model.outputs import first_tensor, main_output
+from fluoroscope.model.outputs import first_tensor, last_real, main_output
 from fluoroscope.model.probe import Probe, cached_probe, remember
 from fluoroscope.model.subject import Subject
 
@@ -158,7 +158,7 @@ class Study:
                 expected="floating-point scores",
                 remedy="remove argmax from forward()",
             )
-        return output, scores
+        return output, last_real(scores, inputs.real)
 
     def check_finite(self, scores: torch.Tensor, inputs: Inputs) -> None:
         """Raise NumericalError where a score is NaN or infinite, naming the first layer that gave one."""

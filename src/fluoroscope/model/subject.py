@@ -27,7 +27,8 @@ class Subject:
 
     ``preprocess`` turns a PIL image into the network's input, (C, H, W) or (1, C, H, W); ``invert`` turns an input
     batch back into ``uint8`` pictures (N, H, W, 3); ``classes`` names the outputs; ``input_shape`` is an example's
-    shape without the batch axis. Wrappers (``torch.compile``, ``DataParallel``) are taken off: ``module`` is the
+    shape without the batch axis; ``tokenizer`` turns texts into token numbers (one of transformers, or a function from
+    one text to its numbers). Wrappers (``torch.compile``, ``DataParallel``) are taken off: ``module`` is the
     network itself.
     """
 
@@ -37,6 +38,7 @@ class Subject:
     invert: Callable[[torch.Tensor], Any] | None = None
     name: str = ""
     input_shape: tuple[int, ...] | None = None
+    tokenizer: Callable[..., Any] | None = None
     notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:

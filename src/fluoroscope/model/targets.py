@@ -5,10 +5,16 @@
 | ``"predicted"``, ``"top3"`` | the class with the largest score; the three largest (a target axis K) |
 | ``281``, ``"tabby"`` | that class, by number or by name |
 | list or array (N,) | one class per example; (N, K) several per example |
-| bool mask shaped like an example's output | the sum over the mask |
-| float tensor shaped like an example's output | the dot product with it |
+| bool mask shaped like an example's output | the sum over the mask; (N, ...) is a mask for each example |
+| float tensor shaped like an example's output | the dot product with it; (N, ...) likewise |
 | ``Region(category, mask)`` | the category's scores (N, C, H, W) summed over a region |
+| ``Token(category, position)`` | the category's score at one position of (N, L, V) |
+| ``Similarity(reference)`` | how much the output, an embedding, is like a reference |
+| ``Detection(category, box)`` | the score of the detected box that fits the given one best |
 | callable | its result (N,) or (N, K), called with the network's whole output |
+
+Regions and the three that follow (:mod:`fluoroscope.model.tasks`) take one mask, reference or box for all examples or
+one for each of them.
 
 Outputs (N, C) are classes; (N,) and (N, 1) have one score, number 0; (N, L, V) are tokens, read at the last position;
 (N, C, H, W) are dense: a class is averaged over all positions. Scores are logits where the network ends in a softmax or
@@ -20,14 +26,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
 
 from fluoroscope.errors import NumericalError, TargetError, nearest
 
-__all__ = ["Picked", "Region", "Target", "TargetLike", "class_scores"]
+__all__ = ["Picked", "Region", "RowTarget", "Target", "TargetLike", "class_scores"]
 
 TargetLike = Any
 """int, str, list, array, tensor, Region or callable: see this module's table."""
@@ -35,10 +41,23 @@ TargetLike = Any
 
 @dataclass(frozen=True)
 class Region:
-    """Sum of a category's scores over ``mask`` (H, W); all positions where no mask is given."""
+    """Sum of a category's scores over ``mask`` (H, W), or (N, H, W) for each example; all positions without a mask."""
 
     category: int
     mask: Any = None
+
+
+@runtime_checkable
+class RowTarget(Protocol):
+    """A callable target with something of its own for each of ``count`` examples; :meth:`of` gives that of some."""
+
+    def of(self, rows: Sequence[int], count: int) -> Self:
+        """The target of the examples ``rows`` of ``count``; rows may repeat."""
+        ...
+
+    def __call__(self, output: Any) -> torch.Tensor:
+        """(N,) scores of the network's whole output."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -59,27 +78,31 @@ class Target:
         self, wanted: TargetLike, count: int, name_of: Callable[[int], str], classes: Sequence[str] | None = None
     ) -> None:
         self.wanted = self._per_example(wanted, count, classes)
+        self.rows: Sequence[int] = range(count)
+        self.total = count
         self.name_of = name_of
         self.classes = classes
 
     def part(self, start: int, stop: int) -> Target:
         """The target of examples ``start`` to ``stop``."""
+        return self._of(range(start, stop))
+
+    def _of(self, rows: Sequence[int]) -> Target:
+        """The target of some of its examples, which may repeat."""
         clone = object.__new__(Target)
-        clone.name_of, clone.classes = self.name_of, self.classes
-        clone.wanted = self.wanted[start:stop] if isinstance(self.wanted, np.ndarray) else self.wanted
+        clone.name_of, clone.classes, clone.total = self.name_of, self.classes, self.total
+        clone.rows = [self.rows[row] for row in rows]
+        clone.wanted = self.wanted[np.asarray(rows)] if isinstance(self.wanted, np.ndarray) else self.wanted
         return clone
 
     def settled(self, picked: Picked, output: torch.Tensor) -> Callable[[Sequence[int]], Target]:
         """The target of variants of examples, by the examples' rows: the same classes as picked here for ``output``."""
         classes = picked.indices if isinstance(self.wanted, (str, np.ndarray)) else None
-        whole = isinstance(self.wanted, torch.Tensor) and self.wanted.shape == output.shape and output.ndim > 1
 
         def target(rows: Sequence[int]) -> Target:
-            clone = self.part(0, len(picked.scores))
+            clone = self._of(rows)
             if classes is not None:
                 clone.wanted = classes[np.asarray(rows)]
-            elif whole:
-                clone.wanted = self.wanted[list(rows)]
             return clone
 
         return target
@@ -182,11 +205,12 @@ class Target:
     def _special(self, output: torch.Tensor, whole: Any) -> torch.Tensor:
         wanted = self.wanted
         if isinstance(wanted, Region):
-            return _region(output, wanted)
+            return self._region(output, wanted)
         if isinstance(wanted, torch.Tensor):
-            return _weighted(output, wanted.to(output.device))
-        scores = wanted(whole)
-        if not isinstance(scores, torch.Tensor) or scores.ndim not in (1, 2) or len(scores) != len(output):
+            return self._weighted(output, wanted)
+        expected = (len(output), len(self.rows))  # detections are no tensor with a row per example
+        scores = (wanted.of(self.rows, self.total) if isinstance(wanted, RowTarget) else wanted)(whole)
+        if not isinstance(scores, torch.Tensor) or scores.ndim not in (1, 2) or len(scores) not in expected:
             got = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
             raise TargetError(
                 "the target's callable gave something else than scores",
@@ -194,6 +218,32 @@ class Target:
                 expected=f"a tensor ({len(output)},) or ({len(output)}, K)",
             )
         return scores
+
+    def _region(self, output: torch.Tensor, region: Region) -> torch.Tensor:
+        if output.ndim < 3 or not 0 <= region.category < output.shape[1]:
+            raise TargetError(
+                "the region does not fit the output",
+                got=f"category {region.category}, output {tuple(output.shape)}",
+                expected="an output (N, C, H, W)",
+            )
+        scores = output[:, region.category]
+        if region.mask is None:
+            return scores.flatten(1).sum(1)
+        return self._weighted(scores, torch.as_tensor(region.mask))
+
+    def _weighted(self, output: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """The sum of an example's output times weights of its shape, or times those of its own row."""
+        shape, given = tuple(output.shape[1:]), tuple(weights.shape)
+        if given == (self.total, *shape):
+            weights = weights[torch.as_tensor(self.rows, device=weights.device)]
+        elif given != shape:
+            raise TargetError(
+                "the mask or direction does not fit the output",
+                got=f"shape {given}",
+                expected=f"{shape}, an example's output, or {(self.total, *shape)}, one for each example",
+            )
+        weights = weights.to(output.device, output.dtype)
+        return (output * weights).flatten(1).sum(1) if output.ndim > 1 else output * weights
 
 
 def _is_rank(text: str | bytes) -> bool:
@@ -231,29 +281,4 @@ def class_scores(output: torch.Tensor) -> torch.Tensor:
         got=f"shape {tuple(output.shape)}",
         expected="(N, classes)",
         remedy="give a callable: target=lambda output: ...",
-    )
-
-
-def _region(output: torch.Tensor, region: Region) -> torch.Tensor:
-    if output.ndim < 3 or not 0 <= region.category < output.shape[1]:
-        raise TargetError(
-            "the region does not fit the output",
-            got=f"category {region.category}, output {tuple(output.shape)}",
-            expected="an output (N, C, H, W)",
-        )
-    scores = output[:, region.category]
-    if region.mask is None:
-        return scores.flatten(1).sum(1)
-    return _weighted(scores, torch.as_tensor(region.mask, device=output.device))
-
-
-def _weighted(output: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    if tuple(weights.shape) not in (tuple(output.shape), tuple(output.shape[1:])):
-        raise TargetError(
-            "the mask or direction does not fit the output",
-            got=f"shape {tuple(weights.shape)}",
-            expected=f"{tuple(output.shape[1:])}, an example's output",
-        )
-    return (
-        (output * weights.to(output.dtype)).flatten(1).sum(1) if output.ndim > 1 else output * weights.to(output.dtype)
     )

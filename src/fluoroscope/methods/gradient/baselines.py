@@ -12,10 +12,11 @@ from fluoroscope.errors import InputError, OptionError
 from fluoroscope.methods.attributing import input_axes
 from fluoroscope.methods.base import Batch
 from fluoroscope.model.source import Source
+from fluoroscope.model.texts import mask_token
 
 __all__ = ["BASELINE_HELP", "as_tensor", "baseline_of"]
 
-BASELINE_HELP = "where the path begins: a number, 'mean', 'blurred', or a tensor (of token numbers for texts)"
+BASELINE_HELP = "where the path begins: a number, 'mean', 'blurred', 'mask', or a tensor (of token numbers for texts)"
 BLUR = 1 / 10
 
 
@@ -23,9 +24,9 @@ def baseline_of(kind: Any, source: Source, batch: Batch) -> torch.Tensor:
     """The baseline (N, ...) of a batch's examples.
 
     A number fills it (0 is zero *after* preprocessing; for tokens the zero vector). ``"mean"`` is each channel's mean
-    over the example's own positions, ``"blurred"`` the example after a Gaussian of a tenth of each side. A tensor is
-    taken as it is: one example's shape, or one baseline for each example. Whole numbers are looked up by the
-    network's own embedding.
+    over the example's own positions, ``"blurred"`` the example after a Gaussian of a tenth of each side, ``"mask"`` the
+    tokenizer's mask token at every place of a text. A tensor is taken as it is: one example's shape, or one baseline
+    for each example. Whole numbers are looked up by the network's own embedding.
 
     Raises:
         OptionError: no such kind, or one that needs positions where there are none.
@@ -39,9 +40,11 @@ def baseline_of(kind: Any, source: Source, batch: Batch) -> torch.Tensor:
         return value.mean(places, keepdim=True).expand_as(value).contiguous()
     if isinstance(kind, str) and kind == "blurred":
         return _blurred(value, _places(source, kind))
+    if isinstance(kind, str) and kind == "mask":
+        return _masked(source)
     if isinstance(kind, (torch.Tensor, np.ndarray, list)):
         return _given(as_tensor(kind), source, batch)
-    raise OptionError("no such baseline", got=kind, expected="a number, 'mean', 'blurred' or a tensor")
+    raise OptionError("no such baseline", got=kind, expected="a number, 'mean', 'blurred', 'mask' or a tensor")
 
 
 def as_tensor(given: Any) -> torch.Tensor:
@@ -50,6 +53,13 @@ def as_tensor(given: Any) -> torch.Tensor:
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise InputError("the baseline holds NaN or infinity", got=f"shape {tuple(tensor.shape)}")
     return tensor
+
+
+def _masked(source: Source) -> torch.Tensor:
+    """The tokenizer's mask token at every place."""
+    if source.chosen.is_floating_point():
+        raise OptionError("baseline 'mask' is for texts", got=f"an input of {source.chosen.dtype}")
+    return source.other(torch.full_like(source.chosen, mask_token(source.study.subject)))
 
 
 def _places(source: Source, kind: str) -> tuple[int, ...]:

@@ -96,15 +96,10 @@ class InputGradient(Method):
         caption: str = "",
     ) -> Attribution:
         """The attribution from one map (N, ...) per target."""
-        made = attribution(
+        return attribution(
             self, study, batch, picked, torch.stack(list(maps), 1) if picked.scores.ndim == 2 else maps[0],
             map_axes(source, maps[0].ndim), signed=signed, unit=unit, caption=caption,
         )  # fmt: skip
-        if not source.tokens or source.chosen.is_floating_point() or source.chosen.ndim != 2:
-            return made
-        decode = getattr(study.subject, "decode", None)
-        tokens = [[str(decode(i) if decode else i) for i in row] for row in source.chosen.tolist()]
-        return made.replace(samples=made.samples.replace(features=tuple(map(tuple, tokens))))
 
 
 def feature_axis(source: Source) -> int | None:

@@ -11,7 +11,7 @@ from fluoroscope import axes as ax
 from fluoroscope.errors import OptionError
 from fluoroscope.methods.attributing import input_axes
 
-__all__ = ["baseline_of"]
+__all__ = ["baseline_of", "wants_mask"]
 
 BLUR = 0.05  # standard deviation of the blur, as a share of the longest side: 11 pixels of 224
 
@@ -34,6 +34,11 @@ def baseline_of(tensor: torch.Tensor, baseline: Any, start: int = 0) -> torch.Te
     if not tensor.is_floating_point() and float(baseline) != int(baseline):
         raise OptionError("a token can only be replaced by a token", got=baseline, expected="an id, a whole number")
     return torch.full_like(tensor[:1], float(baseline)).expand_as(tensor)
+
+
+def wants_mask(baseline: Any) -> bool:
+    """Whether the baseline is the tokenizer's mask token."""
+    return isinstance(baseline, str) and baseline == "mask"
 
 
 def _derived(tensor: torch.Tensor, baseline: str) -> torch.Tensor:
@@ -81,5 +86,5 @@ def _unknown(baseline: Any) -> OptionError:
     return OptionError(
         "there is no such baseline",
         got=baseline if isinstance(baseline, str) else type(baseline).__name__,
-        expected="a number, 'mean', 'blur', or a tensor shaped like an example",
+        expected="a number, 'mean', 'blur', 'mask' (of tokens), or a tensor shaped like an example",
     )

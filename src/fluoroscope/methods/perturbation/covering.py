@@ -13,7 +13,7 @@ from fluoroscope import axes as ax
 from fluoroscope.errors import OptionError
 from fluoroscope.methods.attributing import attribution, note_empty_maps
 from fluoroscope.methods.base import Batch, Method, option
-from fluoroscope.methods.perturbation.baselines import baseline_of
+from fluoroscope.methods.perturbation.baselines import baseline_of, wants_mask
 from fluoroscope.methods.perturbation.features import Layout, layout
 from fluoroscope.model.outputs import main_output
 from fluoroscope.model.program.regions import Regions
@@ -21,13 +21,14 @@ from fluoroscope.model.replacement import Replacement
 from fluoroscope.model.seeding import generator
 from fluoroscope.model.study import Study
 from fluoroscope.model.targets import Picked, Target
+from fluoroscope.model.texts import mask_token
 from fluoroscope.results import Attribution
 
 __all__ = ["Covering", "Shaped", "probabilities"]
 
 Shaped = Callable[[torch.Tensor], torch.Tensor]
 
-MASKING = "a number, one number for each channel, 'mean', 'blur', 'noise', or a tensor shaped like an example"
+MASKING = "a number, one for each channel, 'mean', 'blur', 'noise', 'mask' (of tokens), or a tensor like an example"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class Covering(Method):
         main = batch.inputs.main
         place = layout(main)
         regions = self.regions(main, place, batch.start)
-        bases = self._covers(main, place, batch.start)
+        bases = self._covers(study, main, place, batch.start)
         with torch.no_grad():
             output, scores = study.scored(batch.inputs)
         study.check_finite(scores, batch.inputs)
@@ -81,9 +82,11 @@ class Covering(Method):
 
         return answer
 
-    def _covers(self, main: torch.Tensor, place: Layout, start: int) -> torch.Tensor:
+    def _covers(self, study: Study, main: torch.Tensor, place: Layout, start: int) -> torch.Tensor:
         """The baseline (N, ...) of the batch."""
         kind, channel = self.baseline, place.channel
+        if wants_mask(kind):
+            return baseline_of(main, mask_token(study.subject), start)
         if isinstance(kind, str) and kind == "noise":
             return self._noise(main, place, start)
         numbers = isinstance(kind, (list, tuple)) and all(isinstance(v, (int, float)) for v in kind)

@@ -18,7 +18,7 @@ from fluoroscope.methods.attributing import input_axes
 from fluoroscope.methods.perturbation.superpixels import superpixels
 from fluoroscope.results import Array
 
-__all__ = ["Features", "Layout", "cells", "features_of", "grid_shape", "layout"]
+__all__ = ["Features", "Layout", "cells", "features_of", "grid_shape", "layout", "without_padding"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,18 @@ def features_of(inputs: torch.Tensor, place: Layout, segments: Any, count: int, 
     pictures = inputs if place.channel is None else inputs.movedim(place.channel, -1)
     found = [superpixels(p.detach().cpu().double().numpy(), count) for p in pictures]
     return [Features(torch.as_tensor(f, device=inputs.device), int(f.max()) + 1) for f in found]
+
+
+def without_padding(found: list[Features], real: torch.Tensor | None) -> list[Features]:
+    """The features of padded texts with all padding of a text as one: replacing it changes nothing."""
+    if real is None:
+        return found
+    made = []
+    for features, kept in zip(found, real.to(found[0].labels.device), strict=True):
+        labels = torch.where(kept, features.labels, features.count)
+        numbers, labels = torch.unique(labels, return_inverse=True)
+        made.append(Features(labels, len(numbers)))
+    return made
 
 
 def grid_shape(size: Sequence[int], count: int) -> tuple[int, ...]:

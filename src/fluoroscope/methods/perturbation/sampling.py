@@ -19,11 +19,13 @@ from fluoroscope import axes as ax
 from fluoroscope.errors import OptionError
 from fluoroscope.methods.attributing import attribution
 from fluoroscope.methods.base import Batch, Method, option
-from fluoroscope.methods.perturbation.features import Features, Layout, features_of, layout
+from fluoroscope.methods.perturbation.baselines import wants_mask
+from fluoroscope.methods.perturbation.features import Features, Layout, features_of, layout, without_padding
 from fluoroscope.methods.perturbation.variants import Variants
 from fluoroscope.model.seeding import generator
 from fluoroscope.model.source import chosen_input
 from fluoroscope.model.study import Study
+from fluoroscope.model.texts import mask_token
 from fluoroscope.results import Array, Attribution
 
 __all__ = [
@@ -101,7 +103,9 @@ class MaskSampling(Method):
 
     samples: int = option(1000, "most variants of each example that are run", low=2)
     stop_error: float | None = option(None, "stop when the relative standard error is at most this", low=0.0)
-    baseline: Any = option(0.0, "what replaces a feature: a number (of tokens: an id), 'mean', 'blur', or a tensor")
+    baseline: Any = option(
+        0.0, "what replaces a feature: a number (for tokens an id), 'mean', 'blur', 'mask', a tensor"
+    )
     input: int | str | None = option(None, "which of several inputs: number or name; else the first of real numbers")
 
     def sampler(self, example: Example) -> Sampler:
@@ -127,8 +131,10 @@ class MaskSampling(Method):
         tensor = batch.inputs.main if self.input is None else chosen_input(batch.inputs, self.input)
         place = layout(tensor)
         features, rows = self.features(tensor, place, batch.start), self.background_rows(tensor)
+        features = without_padding(features, batch.inputs.real)
+        baseline = mask_token(study.subject) if wants_mask(self.baseline) else self.baseline
         variants = Variants(
-            study, batch, tensor, place, features, self.baseline, self.batch_size, rows if self.averages else None
+            study, batch, tensor, place, features, baseline, self.batch_size, rows if self.averages else None
         )
         examples = [
             Example(f, generator(self.seed, batch.start + n), variants.own[n], rows) for n, f in enumerate(features)
@@ -175,12 +181,7 @@ class MaskSampling(Method):
             (ax.N, *variants.place.axes), signed=signed, unit=unit, caption=self._caption(parts),
         )  # fmt: skip
         size = variants.place.size if variants.place.spatial else ()
-        result = result.replace(errors=painted([f.errors for f in found]), size=size)
-        if variants.place.axes != (ax.L,):
-            return result
-        decode = getattr(study.subject, "decode", None)
-        tokens = tuple(tuple(str(decode(i) if decode else i) for i in row) for row in variants.tensor.tolist())
-        return result.replace(samples=result.samples.replace(features=tokens))
+        return result.replace(errors=painted([f.errors for f in found]), size=size)
 
     def _caption(self, parts: Sequence[Features]) -> str:
         grid, counts = parts[0].grid, sorted({f.count for f in parts})

