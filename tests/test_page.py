@@ -84,6 +84,7 @@ def everything():
         sample.columns(),
         sample.series(),
         sample.feature_maps(),
+        sample.model_graph(),
     ]
 
 
@@ -346,3 +347,31 @@ def test_samples_without_names_are_numbered():
     result = sample.grad_cam().replace(samples=Samples())
     items = panel(Parts(page([result], title="t")), "attribution")["items"]
     assert [(i["name"], i["image"]) for i in items] == [("example 1", None), ("example 2", None), ("example 3", None)]
+
+
+@built
+def test_a_graph_travels_as_columns_with_the_layout_of_each_container(parts):
+    graph, shown = sample.model_graph(), panel(parts, "model-graph")
+    text = parts.array(shown["graph"]).tobytes().decode()
+    data = json.loads(text)
+    nodes, texts = data["nodes"], data["texts"]
+    assert shown["size"] == [len(graph.nodes), len(graph.edges)]
+    assert shown["totals"]["parameters"] == graph.parameters
+    assert nodes["name"] == [n.name for n in graph.nodes]
+    assert [texts[i] for i in nodes["type"]] == [n.type for n in graph.nodes]
+    assert nodes["parameters"] == [n.parameters for n in graph.nodes]
+    shapes = [[data["tensors"][t]["shape"] for t in tensors] for tensors in nodes["outputs"]]
+    assert shapes == [[list(t.shape) for t in n.outputs] for n in graph.nodes]
+    assert [bool(h) for h in data["edges"]["hub"]] == [e.hub for e in graph.edges]
+    assert data["values"] == {
+        "gradient norm": [{"transformer.wte": 0.25, "lm_head": "nan"}.get(n.name) for n in graph.nodes]
+    }
+    last = str(len(graph.nodes) - 1)
+    assert data["rare"]["error"] == {last: graph.nodes[-1].error}
+    for node, layout in enumerate(nodes["layout"]):
+        children = [i for i, parent in enumerate(nodes["parent"]) if parent == node]
+        assert (layout >= 0) == bool(children)
+        if children:
+            items = [item for row in data["layouts"][layout]["rows"] for item in row if item >= 0]
+            assert sorted(items) == list(range(len(children)))
+    assert "values" not in shown["meta"]

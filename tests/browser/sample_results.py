@@ -11,12 +11,14 @@ from fluoroscope.results import (
     History,
     LayerRow,
     LayerSummary,
+    ModelGraph,
     Samples,
     Scorecard,
     Series,
     TensorRecord,
     TensorSummary,
 )
+from tests.render import graphs
 
 SIZE = 64
 PLACES = ((20, 22), (40, 18), (30, 46))
@@ -353,3 +355,13 @@ def scorecard() -> Scorecard:
             "Gave no number.",
         ),
     )
+
+
+def model_graph() -> ModelGraph:
+    """A small GPT, folded, one of its names hostile, with a number of the user's own for two of its modules."""
+    graph = graphs.transformer()
+    nodes = list(graph.nodes)
+    last = nodes[-1].id
+    nodes[last] = nodes[last].replace(name=BREAKOUT, error=RTL, attributes={BREAKOUT: LONG[:200]})
+    numbers = {"gradient norm": {"transformer.wte": 0.25, "lm_head": float("nan")}}
+    return graph.replace(nodes=tuple(nodes), caption="124 M parameters", meta={"values": numbers})

@@ -1,6 +1,14 @@
 """Panels of the page: one file per kind of result. A builder says for which kind it is; nothing here knows a method."""
 
-from fluoroscope.render.panels import attribution, feature_maps, history, layer_summary, scorecard, tensor_summary
+from fluoroscope.render.panels import (
+    attribution,
+    feature_maps,
+    history,
+    layer_summary,
+    model_graph,
+    scorecard,
+    tensor_summary,
+)
 from fluoroscope.render.panels.registry import Panel, PanelError, builder, kinds, panels_of
 
 __all__ = [
@@ -12,6 +20,7 @@ __all__ = [
     "history",
     "kinds",
     "layer_summary",
+    "model_graph",
     "panels_of",
     "scorecard",
     "tensor_summary",
