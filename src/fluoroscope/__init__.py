@@ -92,6 +92,8 @@ _NAMES = {
     "SensitivityN": "trust.sensitivity_n",
     "check_trust": "trust.checking",
     "with_verdict": "trust.checking",
+    # training
+    "open_runs": "training.store",
     # pages
     "report": "reporting",
     # errors
@@ -163,6 +165,7 @@ if TYPE_CHECKING:
         TensorSummary,
         open_result,
     )
+    from fluoroscope.training.store import open_runs
     from fluoroscope.trust.agreement import Agreement
     from fluoroscope.trust.checking import check_trust, with_verdict
     from fluoroscope.trust.deletion import Deletion, Insertion

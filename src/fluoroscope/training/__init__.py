@@ -1,0 +1,1 @@
+"""Training watched from inside: record, store, diagnose."""

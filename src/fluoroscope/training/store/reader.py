@@ -1,0 +1,221 @@
+"""Reading one writer's file: never in its way, one consistent moment at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fluoroscope.errors import ResultFileError
+from fluoroscope.results import Array
+from fluoroscope.training.store import schema
+from fluoroscope.training.store.coding import FLOAT, SMALL, unpack_counts, unpack_floats, unpack_steps
+from fluoroscope.training.store.tensor_rows import TensorLayout
+
+__all__ = ["Reader", "TensorTable", "opened"]
+
+Parts = tuple[list[Array], list[Array], list[Array]]
+
+
+@dataclass(frozen=True)
+class TensorTable:
+    """Rows of one layout in the order of writing: steps and times (S,), statistics (S, L) float32 by quantity."""
+
+    layout: TensorLayout
+    steps: Array
+    times: Array
+    statistics: dict[str, Array]
+    counts: dict[str, Array]
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Reader]:
+    """The file at one moment: a read transaction, which waits for no writer and lets none wait.
+
+    Raises:
+        ResultFileError: the file is missing, damaged, not ours, or of a newer version.
+    """
+    connection = None
+    try:
+        with _connected(path) as connection:
+            version = schema.version_of(connection, path)
+            if version < schema.VERSION:
+                with _migrated_copy(connection, path) as copy:
+                    yield Reader(copy)
+                return
+            connection.execute("BEGIN")
+            yield Reader(connection)
+    except sqlite3.Error as error:
+        raise ResultFileError(
+            f"{path} could not be read as a record of a training",
+            got=str(error),
+            expected="a file that fs.record wrote",
+            remedy="a damaged file can't be mended; the run's other files are read without it",
+        ) from error
+
+
+@contextlib.contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that only reads. A log beside a file in a folder that can't be written to needs a copy of both."""
+    log = path.with_name(path.name + "-wal")
+    with contextlib.ExitStack() as stack:
+        source, mode = path, "mode=ro"
+        if not os.access(path.parent, os.W_OK):
+            if log.exists() and log.stat().st_size:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fluoroscope-"))
+                source = Path(folder) / path.name
+                shutil.copyfile(path, source)
+                shutil.copyfile(log, source.with_name(log.name))
+            else:
+                mode = "mode=ro&immutable=1"
+        uri = f"{source.absolute().as_uri()}?{mode}"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10, check_same_thread=False)
+        stack.callback(connection.close)
+        connection.execute("PRAGMA mmap_size = 1073741824")
+        yield connection
+
+
+@contextlib.contextmanager
+def _migrated_copy(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
+    """An older file in memory, made newer there: reading never changes a file."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+        connection.backup(copy)
+        schema.migrate(copy, path)
+        yield copy
+
+
+class Reader:
+    """Queries of one file within a read transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._sql = connection
+
+    def meta(self) -> dict[str, Any]:
+        """Everything that is known about the run and its writer."""
+        return {k: json.loads(v) for k, v in self._sql.execute("SELECT key, value FROM meta")}
+
+    def names(self) -> list[str]:
+        """Series in the order of first writing."""
+        return [row[0] for row in self._sql.execute("SELECT name FROM series ORDER BY id")]
+
+    def last_time(self) -> float | None:
+        """When the last row was written, None before the first."""
+        found = [
+            self._sql.execute(f"SELECT time FROM {table} ORDER BY seq DESC LIMIT 1").fetchone()
+            for table in ("tail", "tensor_tail")
+        ]
+        blob = self._sql.execute("SELECT times FROM axes ORDER BY id DESC LIMIT 1").fetchone()
+        times = [row[0] for row in found if row] + ([float(np.frombuffer(blob[0][-8:], FLOAT)[0])] if blob else [])
+        return max(times, default=None)
+
+    def last_step(self) -> int | None:
+        """Largest step of any row, None before the first."""
+        tails = [self._sql.execute(f"SELECT max(step) FROM {t}").fetchone()[0] for t in ("tail", "tensor_tail")]
+        rows = self._sql.execute("SELECT steps, count FROM axes ORDER BY id DESC LIMIT 64")
+        blocks = [int(unpack_steps(s, n).max()) for s, n in rows if n]
+        return max([t for t in tails if t is not None] + blocks, default=None)
+
+    # ------------------------------------------------------------------ scalars
+
+    def column(self, name: str, times: bool = True) -> Parts:
+        """Steps, values and times of one series, in parts that follow one another."""
+        found = self._sql.execute("SELECT id FROM series WHERE name = ?", (name,)).fetchone()
+        if found is None:
+            return [], [], []
+        column = "axes.times" if times else "NULL"
+        rows = self._sql.execute(
+            f"SELECT count, steps, data, {column} FROM chunks JOIN axes ON axes.id = axis "
+            "WHERE series = ? ORDER BY chunks.axis",
+            found,
+        ).fetchall()
+        steps = [unpack_steps(row[1], row[0]) for row in rows]
+        values = [unpack_floats([row[2] for row in rows])] if rows else []
+        clock = [unpack_floats([row[3] for row in rows])] if rows and times else []
+        for part, tail in zip((steps, values, clock), self._tail(found[0]), strict=True):
+            part.append(tail)
+        return steps, values, clock
+
+    def _tail(self, series: int) -> tuple[Array, Array, Array]:
+        rows = []
+        for layout, members in self._sql.execute("SELECT id, series FROM layouts").fetchall():
+            for place in np.flatnonzero(np.frombuffer(members, "<i4") == series).tolist():
+                part = "SELECT seq, step, time, substr(data, ?, 8) FROM tail WHERE layout = ?"
+                rows += self._sql.execute(part, (8 * place + 1, layout)).fetchall()
+        rows.sort()
+        values = unpack_floats([r[3] for r in rows]) if rows else np.zeros(0)
+        return np.array([r[1] for r in rows], np.int64), values, np.array([r[2] for r in rows], FLOAT)
+
+    def last_values(self) -> dict[str, tuple[int, float]]:
+        """(step, value) of the last point of every series."""
+        by_number = dict(self._sql.execute("SELECT id, name FROM series"))
+        found: dict[int, tuple[int, float]] = {}
+        newest = "SELECT series, max(axis) AS axis FROM chunks GROUP BY series"
+        rows = self._sql.execute(
+            f"SELECT c.series, a.count, a.steps, substr(c.data, -8) FROM ({newest}) AS n "
+            "JOIN chunks AS c ON c.series = n.series AND c.axis = n.axis JOIN axes AS a ON a.id = c.axis"
+        )
+        for number, count, steps, last in rows:
+            found[number] = int(unpack_steps(steps, count)[-1]), float(np.frombuffer(last, FLOAT)[0])
+        layouts = {i: np.frombuffer(m, "<i4") for i, m in self._sql.execute("SELECT id, series FROM layouts")}
+        last_rows = "SELECT max(seq), layout, step, data FROM tail GROUP BY layout ORDER BY 1"
+        for _, layout, step, data in self._sql.execute(last_rows):
+            for number, value in zip(layouts[layout].tolist(), np.frombuffer(data, FLOAT).tolist(), strict=True):
+                found[number] = step, value
+        return {by_number[n]: v for n, v in sorted(found.items())}
+
+    # ------------------------------------------------------------------ tensors
+
+    def tensor_layouts(self) -> dict[int, TensorLayout]:
+        """Layouts of rows of tensors by number."""
+        rows = self._sql.execute("SELECT id, description FROM tensor_layouts ORDER BY id")
+        return {number: TensorLayout.of(text) for number, text in rows}
+
+    def tensors(self, quantities: set[str] | None, counts: bool) -> Iterator[TensorTable]:
+        """One table for each layout; only the ``quantities`` named (all when None), and histograms where wanted."""
+        for number, layout in self.tensor_layouts().items():
+            wanted = [q for q in layout.quantities if quantities is None or q in quantities]
+            binned = [q for q in layout.histograms if counts and (quantities is None or q in quantities)]
+            yield self._table(number, layout, wanted, binned)
+
+    def _table(self, number: int, layout: TensorLayout, wanted: list[str], binned: list[str]) -> TensorTable:
+        size, shape = len(layout.names), (-1, len(layout.names))
+        parts = "SELECT DISTINCT count, steps, times, axis FROM tensor_chunks JOIN axes ON axes.id = axis"
+        axes = self._sql.execute(f"{parts} WHERE layout = ? ORDER BY axis", (number,)).fetchall()
+        tail = self._sql.execute(
+            "SELECT step, time, statistics, counts FROM tensor_tail WHERE layout = ? ORDER BY seq", (number,)
+        ).fetchall()
+        rows = np.frombuffer(b"".join([r[2] for r in tail]), SMALL).reshape(-1, len(layout.quantities), size)
+        statistics = {
+            q: np.concatenate(
+                [
+                    np.frombuffer(b"".join(self._blobs(number, q)), SMALL).reshape(shape),
+                    rows[:, layout.quantities.index(q)],
+                ]
+            )
+            for q in wanted
+        }
+        counted = {q: self._counts(number, layout, q, [a[0] for a in axes], [r[3] for r in tail]) for q in binned}
+        steps = [unpack_steps(a[1], a[0]) for a in axes] + [np.array([r[0] for r in tail], np.int64)]
+        times = [np.frombuffer(a[2], FLOAT) for a in axes] + [np.array([r[1] for r in tail], FLOAT)]
+        return TensorTable(layout, np.concatenate(steps), np.concatenate(times), statistics, counted)
+
+    def _blobs(self, number: int, quantity: str) -> list[bytes]:
+        query = "SELECT data FROM tensor_chunks WHERE quantity = ? AND layout = ? ORDER BY axis"
+        return [row[0] for row in self._sql.execute(query, (quantity, number))]
+
+    def _counts(self, number: int, layout: TensorLayout, quantity: str, sizes: list[int], tail: list[bytes]) -> Array:
+        inner = (len(layout.names), layout.bins)
+        blobs = self._blobs(number, f"{quantity}/counts")
+        parts = [unpack_counts(b, (n, *inner)) for b, n in zip(blobs, sizes, strict=True)]
+        place = layout.histograms.index(quantity)
+        parts += [unpack_counts(b, (len(layout.histograms), *inner))[place][None] for b in tail]
+        return np.concatenate([np.zeros((0, *inner), np.uint16), *parts])

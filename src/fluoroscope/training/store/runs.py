@@ -1,0 +1,86 @@
+"""Runs: the runs in a folder by name, found again at every look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from fluoroscope.errors import FluoroscopeError, InputError, nearest
+from fluoroscope.training.store.folder import run_folders
+from fluoroscope.training.store.run import Run
+
+__all__ = ["Runs", "open_runs"]
+
+
+class Runs(Mapping[str, Run]):
+    """Runs by name, in the order of their folders. New runs are there at once; a damaged one is left out and named in
+    ``damaged``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damaged: dict[str, FluoroscopeError] = {}
+
+    def _found(self) -> dict[str, Run]:
+        found: dict[str, Run] = {}
+        self.damaged = {}
+        for folder in run_folders(self.path):
+            run = Run(folder)
+            try:
+                name = run.name
+            except FluoroscopeError as error:
+                self.damaged[folder.name] = error
+                continue
+            found[name if name not in found else f"{name} ({folder.name})"] = run
+        return found
+
+    def __getitem__(self, name: str) -> Run:
+        found = self._found()
+        if name not in found:
+            raise RunError(
+                f"there is no run of that name in {self.path}", got=name, nearest=nearest(name, found) or _some(found)
+            )
+        return found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found())
+
+    def __len__(self) -> int:
+        return len(self._found())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found()
+
+    def items(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 (a view like any mapping's, of one look)
+        """Names and runs, of one look at the folder."""
+        return self._found().items()
+
+    def values(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        """Runs, of one look at the folder."""
+        return self._found().values()
+
+    def __repr__(self) -> str:
+        return f"Runs({str(self.path)!r}: {', '.join(map(repr, self)) or 'none'})"
+
+
+class RunError(InputError, KeyError):
+    """There is no run of that name."""
+
+    def __str__(self) -> str:  # KeyError quotes its argument
+        return self.render()
+
+
+def _some(found: Mapping[str, Run]) -> str | None:
+    names = list(found)
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "") if names else None
+
+
+def open_runs(path: str | Path = "runs") -> Runs:
+    """The runs in a folder, or the one run whose folder it is, as a mapping from names to :class:`Run`.
+
+    Raises:
+        ResultFileError: the folder can't be read.
+    """
+    runs = Runs(Path(path))
+    run_folders(runs.path)
+    return runs

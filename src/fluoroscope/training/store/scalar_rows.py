@@ -1,0 +1,113 @@
+"""Rows of scalars on their way into a file: numbers of series and layouts, the tail, the columns it becomes."""
+
+from __future__ import annotations
+
+import sqlite3
+from array import array
+from collections.abc import Mapping
+
+import numpy as np
+
+from fluoroscope.results import Array
+from fluoroscope.training.store.coding import pack_steps
+from fluoroscope.training.store.compaction import TailRow, blocks
+
+__all__ = ["ScalarRows"]
+
+ROWS = 500
+"""Rows of the tail that become chunks together."""
+BYTES = 32 << 20
+BULK = 1 << 16
+"""Points of a chunk where many are written at once."""
+
+
+class ScalarRows:
+    """What a writer knows of the scalars in its file."""
+
+    def __init__(self) -> None:
+        self._series: dict[str, int] = {}
+        self._layouts: dict[tuple[str, ...], int] = {}
+        self._members: dict[int, Array] = {}
+        self._rows: list[TailRow] = []
+        self._seq = self._first = self._bytes = 0
+        self._limit = ROWS
+
+    def knows(self, values: Mapping[str, float]) -> bool:
+        """Whether a row of these series is one statement."""
+        return tuple(values) in self._layouts
+
+    @property
+    def full(self) -> bool:
+        """Whether there are enough rows to turn into columns."""
+        return len(self._rows) >= self._limit or self._bytes > BYTES
+
+    def write(self, sql: sqlite3.Connection, step: int, values: Mapping[str, float], time: float) -> None:
+        """Put one row into the tail."""
+        layout = self._layouts.get(tuple(values)) or self._new_layout(sql, tuple(values))
+        entry = (layout, step, time, array("d", values.values()).tobytes())
+        sql.execute("INSERT INTO tail VALUES (?, ?, ?, ?, ?)", (self._seq + 1, *entry))
+        self._seq += 1
+        self._rows.append(entry)
+        self._bytes += len(entry[3])
+
+    def _new_layout(self, sql: sqlite3.Connection, names: tuple[str, ...]) -> int:
+        members = np.array([self.number(sql, n) for n in names], "<i4")
+        layout = max(self._members, default=0) + 1
+        sql.execute("INSERT INTO layouts VALUES (?, ?)", (layout, members.tobytes()))
+        self._layouts[names] = layout
+        self._members[layout] = members
+        return layout
+
+    def number(self, sql: sqlite3.Connection, name: str) -> int:
+        """The number of a series, new where it has none."""
+        found = self._series.get(name)
+        if found is None:
+            found = len(self._series) + 1
+            sql.execute("INSERT INTO series VALUES (?, ?)", (found, _text(name)))
+            self._series[name] = found
+        return found
+
+    def columns(self, sql: sqlite3.Connection, name: str, steps: Array, values: Array, times: Array) -> None:
+        """Write many points of one series as chunks."""
+        series = self.number(sql, name)
+        for start in range(0, len(steps), BULK):
+            part = slice(start, start + BULK)
+            axis = _put_axis(sql, steps[part], times[part])
+            sql.execute("INSERT INTO chunks VALUES (NULL, ?, ?, ?)", (series, axis, values[part].tobytes()))
+
+    def compact(self, sql: sqlite3.Connection) -> None:
+        """Move the rows of the tail into chunks."""
+        if self._rows:
+            for block in blocks(self._rows, self._members):
+                axis = _put_axis(sql, block.steps, block.times)
+                entries = [(s, axis, v.tobytes()) for s, v in zip(block.series, block.values, strict=True)]
+                sql.executemany("INSERT INTO chunks VALUES (NULL, ?, ?, ?)", entries)
+            sql.execute("DELETE FROM tail WHERE seq > ? AND seq <= ?", (self._first, self._seq))
+
+    def compacted(self, done: bool) -> None:
+        """Nothing is left in the tail; or, where that failed, it is tried again some rows later."""
+        if done:
+            self._rows, self._bytes, self._first, self._limit = [], 0, self._seq, ROWS
+        else:
+            self._limit = len(self._rows) + ROWS
+
+    def recover(self, sql: sqlite3.Connection, within: bool) -> None:
+        """Know again what the file holds after a transaction was taken back, ``within`` a larger one."""
+        try:
+            self._series = dict(sql.execute("SELECT name, id FROM series"))
+            layouts = {row[0] for row in sql.execute("SELECT id FROM layouts")}
+        except sqlite3.Error:
+            return
+        self._layouts = {k: v for k, v in self._layouts.items() if v in layouts}
+        if within:  # what is left of these rows is in the file's tail and can be read there
+            self.compacted(True)
+
+
+def _put_axis(sql: sqlite3.Connection, steps: Array, times: Array) -> int:
+    data = (len(steps), pack_steps(steps), times.tobytes())
+    return int(sql.execute("INSERT INTO axes VALUES (NULL, ?, ?, ?)", data).lastrowid or 0)
+
+
+def _text(name: str) -> str:
+    """A name that SQLite can hold: halves of surrogate pairs, which UTF-8 has no place for, shown as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,96 @@
+"""A TensorHistory out of the files of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fluoroscope.results import Array, TensorHistograms, TensorHistory
+from fluoroscope.training.store.coding import present
+from fluoroscope.training.store.reader import TensorTable, opened
+
+__all__ = ["tensor_history"]
+
+UNITS = {"ratio": "1", "zero_share": "share", "dead": "share", "saturated": "share", "nonfinite_share": "share"}
+
+
+def tensor_history(
+    files: Sequence[Path], title: str, quantities: Sequence[str] | None, histograms: bool
+) -> TensorHistory:
+    """Statistics of all tensors of these files, those written first before later ones of the same step."""
+    wanted = None if quantities is None else set(quantities)
+    tables: list[TensorTable] = []
+    order: list[str] = []
+    facts: dict[str, Any] = {}
+    for file in files:
+        with opened(file) as reader:
+            tables += list(reader.tensors(wanted, histograms))
+            facts = {**facts, **(reader.meta().get("recorder") or {})}
+    order = list(facts.pop("order", None) or [])
+    tables = [t for t in tables if len(t.steps)]
+    names = _in_order({n: None for t in tables for n in t.layout.names}, order)
+    steps = np.unique(np.concatenate([np.zeros(0, np.int64), *(t.steps for t in tables)]))
+    statistics, recorded = _statistics(tables, names, steps)
+    exact = [t.steps for t in tables if t.layout.facts.get("exact")]
+    meta = {
+        "run": title,
+        **facts,
+        "exact_steps": sorted({int(s) for part in exact for s in part}),
+    }
+    return TensorHistory(
+        title=title,
+        names=names,
+        steps=steps,
+        statistics=statistics,
+        recorded=recorded,
+        units={q: UNITS.get(q.rpartition("/")[2], "") for q in statistics},
+        histograms=_histograms(tables, names) if histograms else {},
+        layers=tuple(facts.get("layers", {}).get(n, n) for n in names),
+        meta={k: v for k, v in meta.items() if k != "layers"},
+    )
+
+
+def _in_order(names: dict[str, None], order: list[str]) -> tuple[str, ...]:
+    """Names as the network runs them where that is known; others after, as they came."""
+    place = {name: i for i, name in enumerate(order)}
+    return tuple(sorted(names, key=lambda n: place.get(n, len(place))))
+
+
+def _statistics(
+    tables: list[TensorTable], names: tuple[str, ...], steps: Array
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    place = {name: i for i, name in enumerate(names)}
+    values: dict[str, Array] = {}
+    recorded: dict[str, Array] = {}
+    for table in sorted(tables, key=lambda t: bool(t.layout.facts.get("exact"))):
+        rows = np.array([place[n] for n in table.layout.names], np.int64)
+        at = np.searchsorted(steps, table.steps)
+        for quantity, found in table.statistics.items():
+            if quantity not in values:
+                values[quantity] = np.full((len(names), len(steps)), np.nan)
+                recorded[quantity] = np.zeros((len(names), len(steps)), bool)
+            seen = present(found)
+            i, j = np.nonzero(seen)
+            values[quantity][rows[j], at[i]] = found[i, j]
+            recorded[quantity][rows[j], at[i]] = True
+    return values, recorded
+
+
+def _histograms(tables: list[TensorTable], names: tuple[str, ...]) -> dict[str, TensorHistograms]:
+    place = {name: i for i, name in enumerate(names)}
+    found: dict[str, TensorHistograms] = {}
+    for quantity in {q: None for t in tables for q in t.counts}:
+        members = [t for t in tables if quantity in t.counts]
+        edges = np.asarray(members[0].layout.facts["edges"][quantity], np.float64)
+        members = [t for t in members if np.array_equal(t.layout.facts["edges"][quantity], edges)]
+        steps = np.unique(np.concatenate([t.steps for t in members]))
+        counts = np.zeros((len(names), len(steps), len(edges) - 1), np.uint16)
+        for table in members:
+            rows = np.array([place[n] for n in table.layout.names], np.int64)
+            counts[rows[None, :], np.searchsorted(steps, table.steps)[:, None]] = table.counts[quantity]
+        sampled = float(members[0].layout.facts.get("sampled", 1.0))
+        found[quantity] = TensorHistograms(steps=steps, edges=edges, counts=counts, sampled=sampled)
+    return found

@@ -1,0 +1,172 @@
+"""RunWriter: one process's file in a run's folder. What is written is seen by readers at once and survives a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import sqlite3
+import time as clock
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from fluoroscope.errors import InputError
+from fluoroscope.results import Array
+from fluoroscope.training.store import schema
+from fluoroscope.training.store.coding import FLOAT, INTEGER
+from fluoroscope.training.store.connection import WriterConnection
+from fluoroscope.training.store.folder import cannot_write, is_run, new_folder, safe_name
+from fluoroscope.training.store.plain_values import plain_values
+from fluoroscope.training.store.process import this_process
+from fluoroscope.training.store.scalar_rows import ScalarRows
+from fluoroscope.training.store.tensor_rows import TensorRows
+
+__all__ = ["RunWriter", "ending"]
+
+
+class RunWriter:
+    """Writes one run: a new one in the folder ``folder``, or with ``resume`` one more part of a run that is there.
+
+    Every call is one transaction: committed when it returns, seen by readers at once, kept by a crash of the process. A
+    power cut may take the last calls, never the file. Where writing fails later (a full disk), the call returns
+    normally, one warning tells of it, and ``lost`` counts the calls. ``facts`` are kept with the run.
+
+    Raises:
+        ResultFileError: the folder can't be written to.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        name: str,
+        *,
+        config: Any = None,
+        rank: int = 0,
+        resume: bool = False,
+        **facts: Any,
+    ) -> None:
+        found = Path(folder) / safe_name(name)
+        if resume and is_run(found):
+            self.path, self.name = found, name
+        else:
+            self.path, self.name = new_folder(Path(folder), name)
+        self.file = self.path / f"rank{rank}-{clock.time_ns():019d}-{secrets.token_hex(3)}{schema.SUFFIX}"
+        entries = {"name": self.name, "rank": rank, "state": "running", "started": clock.time(), "config": config}
+        self._connection = self._create({**entries, "process": this_process(), **facts})
+        self._scalars, self._tensors = ScalarRows(), TensorRows()
+        self._connection.on_failure = self._recover
+
+    def _create(self, entries: Mapping[str, Any]) -> WriterConnection:
+        fresh = self.file.with_suffix(".new")
+        try:
+            with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as made:
+                schema.create(made)
+                _put_meta(made, entries)
+            os.replace(fresh, self.file)  # readers never meet a file that is not complete
+            return WriterConnection(self.file)
+        except (sqlite3.Error, OSError) as error:
+            raise cannot_write(self.path, error) from error
+
+    @property
+    def lost(self) -> int:
+        """Calls whose records could not be written."""
+        return self._connection.lost
+
+    # ------------------------------------------------------------------ writing
+
+    def scalars(self, step: int, values: Mapping[str, float], time: float | None = None) -> None:
+        """One value for each of some series at ``step``; NaN and infinity are values like any other."""
+        rows, moment = self._scalars, clock.time() if time is None else time
+        self._connection.do(lambda sql: rows.write(sql, step, values, moment), whole=not rows.knows(values))
+        if rows.full:
+            self._compact_scalars()
+
+    def columns(self, name: str, steps: Array, values: Array, times: Array | None = None) -> None:
+        """Many points of one series at once (S,): steps, values, and seconds since 1970. Raises InputError."""
+        steps, values = np.ascontiguousarray(steps, INTEGER), np.ascontiguousarray(values, FLOAT)
+        times = np.full(len(steps), clock.time()) if times is None else np.ascontiguousarray(times, FLOAT)
+        if not steps.shape == values.shape == times.shape or steps.ndim != 1:
+            got = f"{steps.shape}, {values.shape}, {times.shape}"
+            raise InputError("the columns of a series differ in length", got=got, expected="(S,) each")
+        self._compact_scalars()
+        self._connection.do(lambda sql: self._scalars.columns(sql, name, steps, values, times), whole=True)
+
+    def tensors(
+        self,
+        step: int,
+        names: Sequence[str],
+        statistics: Mapping[str, Array],
+        histograms: Mapping[str, Array] | None = None,
+        *,
+        time: float | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Statistics (L,) of L tensors at ``step`` by quantity (``"gradient/norm"``), and counts (L, B) of histograms.
+
+        ``facts`` say how they were taken; equal facts are written once. ``facts["edges"]`` are edges (B + 1,) of each
+        histogram, ``facts["sampled"]`` the share of entries looked at, ``facts["exact"]`` whether it was all. Raises
+        InputError.
+        """
+        row = self._tensors.row(names, statistics, histograms or {}, facts or {})
+        moment = clock.time() if time is None else time
+        self._connection.do(lambda sql: self._tensors.write(sql, row, step, moment))
+        if self._tensors.full:
+            self._compact_tensors()
+
+    def info(self, **entries: Any) -> None:
+        """Facts about the run: replaced where they are there already."""
+        self._connection.do(lambda sql: _put_meta(sql, entries), whole=True)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written in this block is one transaction: seen, and kept, together. For imports and for speed."""
+        with self._connection.together():
+            yield
+
+    def close(self, state: str = "finished", error: str | None = None) -> None:
+        """End the run: columns are tidied, the state is written, and one plain file is left."""
+        if self._connection.mine:
+            self._compact_scalars()
+            self._compact_tensors()
+            self.info(state=state, finished=clock.time(), lost=self.lost, **({"error": error} if error else {}))
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(*ending(error))
+
+    # ------------------------------------------------------------------ parts
+
+    def _compact_scalars(self) -> None:
+        self._scalars.compacted(self._connection.do(self._scalars.compact, whole=True, counts=False))
+
+    def _compact_tensors(self) -> None:
+        self._tensors.compacted(self._connection.do(self._tensors.compact, whole=True, counts=False))
+
+    def _recover(self, within: bool) -> None:
+        if self._connection.sql is not None:
+            self._scalars.recover(self._connection.sql, within)
+            self._tensors.recover(within)
+
+
+def ending(error: BaseException | None) -> tuple[str, str | None]:
+    """State and text of a run that ended with ``error``."""
+    if error is None:
+        return "finished", None
+    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+        return "interrupted", type(error).__name__
+    return "failed", f"{type(error).__name__}: {error}"
+
+
+def _put_meta(sql: sqlite3.Connection, entries: Mapping[str, Any]) -> None:
+    rows = [(k, json.dumps(plain_values(v), ensure_ascii=True)) for k, v in entries.items()]
+    sql.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
