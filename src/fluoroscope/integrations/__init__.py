@@ -1,0 +1,1 @@
+"""Other programs and formats: what they write is read, what they read is written."""
