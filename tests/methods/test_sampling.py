@@ -133,15 +133,25 @@ def test_a_constant_score_gives_zeros(method: type) -> None:
     assert found.meta["standard_error"] <= 1e-9 or not found.errors.any() or method is fs.LIME
 
 
-def test_pictures_go_through_a_copy_that_answers_alike() -> None:
-    """Batch norms are folded and channels put last in a private copy; the masks and the values stay the same."""
+def test_pictures_go_a_faster_way_that_answers_alike() -> None:
+    """Convolutions are joined with what follows them; the masks and the values stay the same."""
     model, x = network(), images(2)
     fast = fs.KernelSHAP(samples=120, count=20)(model, x, target=1)
     usual = Variants._runner
     try:
-        Variants._runner = lambda self: self.study.scored
+        Variants._runner = lambda self, precision: self.study.scored
         plain = fs.KernelSHAP(samples=120, count=20)(model, x, target=1)
     finally:
         Variants._runner = usual
     np.testing.assert_allclose(fast.values, plain.values, atol=1e-5 * np.abs(plain.values).max())
     assert np.abs(plain.values).max() > 0
+
+
+def test_bfloat16_tells_what_it_changed() -> None:
+    model, x = network(), images(2)
+    exact = fs.KernelSHAP(samples=120, count=20)(model, x, target=1)
+    rough = fs.KernelSHAP(samples=120, count=20, precision="bfloat16")(model, x, target=1)
+    assert "precision_difference" not in exact.meta
+    assert 0 < rough.meta["precision_difference"] < 0.05
+    assert 0 < np.abs(rough.values - exact.values).max() < 0.2 * np.abs(exact.values).max()
+    np.testing.assert_array_equal(rough.scores, exact.scores)

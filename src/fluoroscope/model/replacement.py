@@ -2,7 +2,8 @@
 right.
 
 Images go through incremental inference where the whole network is understood and it saves work; everything else, and
-whatever does not agree with whole forwards on some of the regions, goes through whole forwards on a fast copy.
+whatever does not agree with whole forwards on some of the regions, goes through whole forwards, as fast as they can be
+had.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fluoroscope.model.fast_copy import FastCopy, close
+from fluoroscope.model.fast_copy import close
+from fluoroscope.model.fast_forward import FastForward
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.outputs import main_output
 from fluoroscope.model.program.compiling import Unsupported, compiled
@@ -44,12 +46,12 @@ class Replacement:
 
     def __init__(
         self, study: Study, one: Inputs, base: torch.Tensor, channel: int | None, answer: Answer,
-        *, whole_output: bool = False,
+        *, whole_output: bool = False, precision: str = "float32",
     ) -> None:  # fmt: skip
         self.study, self.base, self.channel, self.answer = study, base, channel, answer
         self.one = one.with_main(one.main.clone())  # of its own, for the network may work in place
         self.image = self.one.main
-        self.whole_output = whole_output
+        self.whole_output, self.precision = whole_output, precision
 
     @torch.no_grad()
     def falls(self, regions: Regions) -> torch.Tensor:
@@ -83,6 +85,7 @@ class Replacement:
             or self.channel != 1
             or image.dtype not in (torch.float32, torch.float64)
             or len(touched) < FEW_REGIONS
+            or self.precision != "float32"
         ):
             return None
         (output, scores), record = recorded(lambda: study.scored(self.one), image)
@@ -133,8 +136,10 @@ class Replacement:
     def _whole(self, regions: Regions, touched: Numbers) -> tuple[torch.Tensor, torch.Tensor]:
         study = self.study
         probe = self._inputs(torch.cat([self.image, self.base.expand_as(self.image)]))
-        network: FastCopy | Study = FastCopy(study, probe) if len(touched) >= FEW_REGIONS else study
-        if isinstance(network, FastCopy) and network.note:
+        network: FastForward | Study = study
+        if len(touched) >= FEW_REGIONS or self.precision != "float32":
+            network = FastForward(study, probe, self.precision)
+        if isinstance(network, FastForward) and network.note:
             study.note(network.note)
         own = self._asked(*network.scored(self.one))
         size, start, parts = self._rows(), 0, [own[:0]]

@@ -15,7 +15,7 @@ from fluoroscope.errors import NotApplicable
 from fluoroscope.methods.attributing import input_axes, per_target
 from fluoroscope.methods.base import option
 from fluoroscope.methods.cam.layer_map import LayerMap, LayerView, weighted_sum
-from fluoroscope.model.fast_copy import FastCopy
+from fluoroscope.model.fast_forward import PRECISION, PRECISIONS, FastForward
 from fluoroscope.model.study import Study
 
 __all__ = ["MaskedScores", "ScoreMap", "normalised"]
@@ -36,10 +36,10 @@ def normalised(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 class MaskedScores:
     """Scores of one batch's inputs under masks: each example's masks in turn, many to a forward, without gradients.
 
-    Where there are many, a private copy with batch norms folded and channels last runs them, which is verified first.
+    Where there are many, a faster way through the network runs them, which is verified first.
     """
 
-    def __init__(self, view: LayerView, chunk: int, runs: int) -> None:
+    def __init__(self, view: LayerView, chunk: int, runs: int, precision: str = "float32") -> None:
         self.view, self.chunk = view, chunk
         self.study, self.batch = view.shared.study, view.shared.batch
         main = self.batch.inputs.main
@@ -53,10 +53,10 @@ class MaskedScores:
                 remedy="use a method that works at the layer itself: Ablation-CAM or Grad-CAM",
             )
         self.channel = axes.index(ax.C)
-        self.network: Study | FastCopy = self.study
-        if runs >= WORTH_A_COPY:
-            self.network = FastCopy(self.study, self.batch.inputs.part(0, 1))
-            self.study.facts["folded"] = self.network.folded
+        self.network: Study | FastForward = self.study
+        if runs >= WORTH_A_COPY or precision != "float32":
+            self.network = FastForward(self.study, self.batch.inputs.part(0, 1), precision)
+            self.study.facts["runs_as"] = self.network.kind
             if self.network.note:
                 self.study.note(self.network.note)
         self.target_of = self.batch.target.settled(view.picked, view.shared.tape.scores)
@@ -104,6 +104,7 @@ class ScoreMap(LayerMap):
     empty: ClassVar[str] = "nothing of the layer is positive where the weights are"
 
     chunk: int = option(16, "masked inputs in one forward", low=1)
+    precision: str = option("float32", PRECISION, choices=PRECISIONS)
 
     @property
     def rounds(self) -> int:
@@ -118,7 +119,7 @@ class ScoreMap(LayerMap):
         """Softmax over channels of the masked inputs' scores, times the feature maps, for each target."""
         maps = view.maps
         masks, flat = normalised(maps)
-        masked = MaskedScores(view, self.chunk, self.rounds * flat.numel())
+        masked = MaskedScores(view, self.chunk, self.rounds * flat.numel(), self.precision)
         scores = torch.stack([self.channel_scores(masked, n, masks[n], flat[n]) for n in range(len(maps))])
         weights = scores.to(maps).softmax(1)
         return [weighted_sum(w, maps).relu() for w in weights.unbind(2)]

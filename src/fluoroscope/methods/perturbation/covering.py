@@ -15,6 +15,7 @@ from fluoroscope.methods.attributing import attribution, note_empty_maps
 from fluoroscope.methods.base import Batch, Method, option
 from fluoroscope.methods.perturbation.baselines import baseline_of, wants_mask
 from fluoroscope.methods.perturbation.features import Layout, layout
+from fluoroscope.model.fast_forward import PRECISION, PRECISIONS
 from fluoroscope.model.outputs import main_output
 from fluoroscope.model.program.regions import Regions
 from fluoroscope.model.replacement import Replacement
@@ -39,6 +40,7 @@ class Covering(Method):
     returns: ClassVar[type[Attribution]] = Attribution
 
     baseline: Any = option(0.0, f"what covers: {MASKING}")
+    precision: str = option("float32", PRECISION, choices=PRECISIONS)
     score: str = option("logit", "the score that falls", choices=("logit", "probability"))
 
     def regions(self, main: torch.Tensor, place: Layout, start: int) -> list[tuple[Regions, Shaped]]:
@@ -66,8 +68,9 @@ class Covering(Method):
             asked = partial(_asked_of, answer, n)
             whole = callable(batch.target.wanted)
             one = Replacement(
-                study, batch.inputs.part(n, n + 1), bases[n : n + 1], place.channel, asked, whole_output=whole
-            )
+                study, batch.inputs.part(n, n + 1), bases[n : n + 1], place.channel, asked, whole_output=whole,
+                precision=self.precision,
+            )  # fmt: skip
             values.append(shaped(one.falls(parts).T))
         return self.finished(self._result(study, batch, picked, own, torch.stack(values), place), place)
 

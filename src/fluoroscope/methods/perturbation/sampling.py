@@ -22,6 +22,7 @@ from fluoroscope.methods.base import Batch, Method, option
 from fluoroscope.methods.perturbation.baselines import wants_mask
 from fluoroscope.methods.perturbation.features import Features, Layout, features_of, layout, without_padding
 from fluoroscope.methods.perturbation.variants import Variants
+from fluoroscope.model.fast_forward import PRECISION, PRECISIONS
 from fluoroscope.model.seeding import generator
 from fluoroscope.model.source import chosen_input
 from fluoroscope.model.study import Study
@@ -106,6 +107,7 @@ class MaskSampling(Method):
     baseline: Any = option(
         0.0, "what replaces a feature: a number (for tokens an id), 'mean', 'blur', 'mask', a tensor"
     )
+    precision: str = option("float32", PRECISION, choices=PRECISIONS)
     input: int | str | None = option(None, "which of several inputs: number or name; else the first of real numbers")
 
     def sampler(self, example: Example) -> Sampler:
@@ -134,8 +136,9 @@ class MaskSampling(Method):
         features = without_padding(features, batch.inputs.real)
         baseline = mask_token(study.subject) if wants_mask(self.baseline) else self.baseline
         variants = Variants(
-            study, batch, tensor, place, features, baseline, self.batch_size, rows if self.averages else None
-        )
+            study, batch, tensor, place, features, baseline, self.batch_size, rows if self.averages else None,
+            self.precision,
+        )  # fmt: skip
         examples = [
             Example(f, generator(self.seed, batch.start + n), variants.own[n], rows) for n, f in enumerate(features)
         ]

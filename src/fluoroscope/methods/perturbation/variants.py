@@ -12,7 +12,8 @@ from fluoroscope.methods.attributing import to_numpy
 from fluoroscope.methods.base import Batch
 from fluoroscope.methods.perturbation.baselines import baseline_of
 from fluoroscope.methods.perturbation.features import Features, Layout
-from fluoroscope.model.fast_copy import CONVOLUTIONS, FastCopy
+from fluoroscope.model.fast_copy import CONVOLUTIONS
+from fluoroscope.model.fast_forward import FastForward
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.study import Study, out_of_memory
 from fluoroscope.results import Array
@@ -42,6 +43,7 @@ class Variants:
         baseline: Any,
         size: int | None,
         background: torch.Tensor | None = None,
+        precision: str = "float32",
     ) -> None:
         self.study, self.inputs, self.tensor, self.place, self.features = study, batch.inputs, tensor, place, features
         kind = "cpu" if tensor.device.type == "cpu" else "accelerator"
@@ -57,14 +59,15 @@ class Variants:
         self._each = [torch.equal(f.labels.flatten().cpu(), torch.arange(f.labels.numel())) for f in features]
         self.labels = torch.stack([f.labels.flatten() for f in features])
         self.spent = [0] * len(features)
-        self._scored = self._runner()
+        self._scored = self._runner(precision)
         self._known: list[dict[bytes, Array]] = [{} for _ in features]
 
-    def _runner(self) -> Callable[[Inputs], tuple[Any, torch.Tensor]]:
-        """What runs the variants: for pictures a fast copy, for the rest the network itself."""
-        if self.tensor.ndim < 4 or not any(isinstance(m, CONVOLUTIONS) for m in self.study.module.modules()):
+    def _runner(self, precision: str) -> Callable[[Inputs], tuple[Any, torch.Tensor]]:
+        """What runs the variants: for pictures a faster way through the network, for the rest the network itself."""
+        pictures = self.tensor.ndim >= 4 and any(isinstance(m, CONVOLUTIONS) for m in self.study.module.modules())
+        if precision == "float32" and not pictures:
             return self.study.scored
-        fast = FastCopy(self.study, self.inputs.part(0, 1))
+        fast = FastForward(self.study, self.inputs.part(0, 1), precision)
         if fast.note:
             self.study.note(fast.note)
         return fast.scored

@@ -1,7 +1,8 @@
 """Convolution with what follows it (batch norm folded in, addition, activation) in one pass over memory.
 
-On a CPU in single precision the weights are put into the layout of oneDNN once, and addition and activation ride on the
-convolution; the values are those of the separate calls up to rounding. Elsewhere the separate calls are made.
+On a CPU in single precision or bfloat16 the weights are put into the layout of oneDNN once, and addition and activation
+ride on the convolution; the values are those of the separate calls up to rounding. Elsewhere the separate calls are
+made.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ __all__ = ["Activation", "Convolution", "activation_of"]
 
 aten = torch.ops.aten
 Pair = tuple[int, int]
+FORMATS = (torch.float32, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Convolution:
         self.bias, self.dilation, self.groups = bias, dilation, groups
         self.activation: Activation | None = None
         self._packed: dict[Pair, torch.Tensor] = {}
-        self.fused = weight.device.type == "cpu" and weight.dtype == torch.float32 and _onednn()
+        self.fused = weight.device.type == "cpu" and weight.dtype in FORMATS and _onednn()
 
     def folded(self, scale: torch.Tensor, shift: torch.Tensor) -> Convolution:
         """The convolution followed by ``x * scale + shift`` per channel."""

@@ -12,13 +12,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 __all__ = ["Operation", "Operations", "Ref", "recorded"]
 
 aten = torch.ops.aten
+READERS = {
+    torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__, torch.Tensor.data_ptr, torch.Tensor.storage,
+    torch.Tensor.untyped_storage, torch.Tensor.__dlpack__,
+}  # fmt: skip
+SHAPES = {
+    torch.empty_like, torch.zeros_like, torch.ones_like, torch.full_like, torch.Tensor.new_zeros, torch.Tensor.new_ones,
+    torch.Tensor.new_empty, torch.Tensor.new_full, torch.Tensor.new_tensor,
+}  # fmt: skip
+"""Functions that read no numbers of the tensor they are given, so that what they give is a constant."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +68,51 @@ class Operations:
         return self.numbers.get(id(tensor))
 
 
-def recorded(run: Callable[[], Any], tracked: torch.Tensor) -> tuple[Any, Operations]:
-    """(what ``run`` gives, the record of it). ``run`` computes something from ``tracked``, one example (1, ...)."""
-    with _Recorder(tracked) as recorder:
+def recorded(run: Callable[[], Any], tracked: torch.Tensor, record: Operations | None = None) -> tuple[Any, Operations]:
+    """(what ``run`` gives, the record of it). ``run`` computes something from ``tracked``, one example (1, ...).
+
+    Who wants to look at the record while it grows gives an empty one.
+    """
+    with _Recorder(tracked, record or Operations()) as recorder, _Leaks(recorder.record):
         result = run()
     return result, recorder.record
 
 
+class _Leaks(TorchFunctionMode):
+    """Sees what leaves torch's sight: numbers taken out as NumPy arrays or lists, memory that is written elsewhere."""
+
+    def __init__(self, record: Operations) -> None:
+        super().__init__()
+        self.record = record
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if self.record.reason is None and any(map(self._known, tree_flatten((args, kwargs))[0])):
+            name = getattr(func, "__name__", str(func))
+            lost = any(isinstance(t, torch.Tensor) and not self._known(t) for t in tree_flatten(result)[0])
+            if func in READERS or isinstance(result, np.ndarray) or (lost and func not in SHAPES):
+                self.record.reason = f"what {name} gives can't be followed"
+        return result
+
+    def _known(self, value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and id(value) in self.record.numbers
+
+
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # the class is untyped in torch
-    def __init__(self, tracked: torch.Tensor) -> None:
+    def __init__(self, tracked: torch.Tensor, record: Operations) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.record = Operations(values=[tracked], numbers={id(tracked): 0})
+        self.record = record
+        record.values.append(tracked)
+        record.numbers[id(tracked)] = 0
         self._alive: list[torch.Tensor] = [tracked]  # so that no id() is given twice
         self._constants: set[int] = set()
         self._side: list[torch.Tensor] = []  # further results, such as the places of a maximum: they are no values
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here; without this torch loads its compiler, which takes a second."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

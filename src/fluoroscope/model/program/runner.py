@@ -1,0 +1,67 @@
+"""Runner: a program on whole inputs, a few examples at a time, so that what one step gives is still near when the next
+one reads it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from fluoroscope.model.program.compiling import Program
+from fluoroscope.model.program.steps import Step
+
+__all__ = ["Runner"]
+
+BATCH_BYTES = 24e6
+"""What a step of the local part reads and writes for the examples that run together."""
+TAIL_ROWS = 256
+
+
+class Runner:
+    """``runner(inputs)`` gives the program's outputs for inputs (N, ...) like the one that was recorded.
+
+    No autograd: joined convolutions have no derivative. ``itemsize`` is the inputs' bytes for each number.
+    """
+
+    def __init__(self, program: Program, itemsize: int = 4) -> None:
+        self.program = program
+        self.rows = self._rows(itemsize)
+        self._local_last = _last_readers(program.local)
+        self._tail_last = _last_readers(program.tail)
+
+    def _rows(self, itemsize: int) -> int:
+        sizes = {s.out: float(np.prod(s.size)) for s in self.program.local}
+        moved = [sum(sizes.get(i, 0.0) for i in (*s.inputs, s.out)) for s in self.program.local]
+        return int(np.clip(BATCH_BYTES / (max(moved, default=1.0) * itemsize), 1, TAIL_ROWS))
+
+    def __call__(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+        """The outputs (N, ...) in the program's order, channels last in memory where they are maps."""
+        with torch.no_grad():
+            parts = [self._maps(inputs[a : a + self.rows]) for a in range(0, len(inputs), self.rows)]
+            values = {i: torch.cat([p[i] for p in parts]) if len(parts) > 1 else parts[0][i] for i in parts[0]}
+            return self._end(values, len(inputs))
+
+    def _maps(self, inputs: torch.Tensor) -> dict[int, torch.Tensor]:
+        """The values that the tail or the user wants, for a few examples."""
+        near = inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
+        values, wanted = {0: near}, set(self.program.crossing)
+        for step in self.program.local:
+            values[step.out] = step.whole(values, len(inputs))
+            _forget(step, values, self._local_last, wanted)
+        return {i: values[i] for i in wanted}
+
+    def _end(self, values: dict[int, torch.Tensor], count: int) -> list[torch.Tensor]:
+        for step in self.program.tail:
+            values[step.out] = step.whole(values, count)
+            _forget(step, values, self._tail_last, set(self.program.outputs))
+        return [values[i] for i in self.program.outputs]
+
+
+def _last_readers(steps: list[Step]) -> dict[int, int]:
+    return {i: step.out for step in steps for i in step.inputs}
+
+
+def _forget(step: Step, values: dict[int, torch.Tensor], last: dict[int, int], wanted: set[int]) -> None:
+    for index in step.inputs:
+        if last[index] == step.out and index not in wanted:
+            values.pop(index, None)
