@@ -46,6 +46,7 @@ _NAMES = {
     "SmoothGradCAMPlusPlus": "methods.cam.smooth_grad_cam_plus_plus",
     "XGradCAM": "methods.cam.xgrad_cam",
     "LayerTable": "methods.architecture.layer_table",
+    "Architecture": "methods.architecture.architecture",
     "InputXGradient": "methods.gradient.input_x_gradient",
     "GuidedBackprop": "methods.gradient.guided_backprop",
     "Deconvnet": "methods.gradient.deconvnet",
@@ -105,6 +106,7 @@ __all__ = [*sorted(_NAMES), "__version__"]
 if TYPE_CHECKING:
     from fluoroscope.errors import FluoroscopeError
     from fluoroscope.methods.activations.activations import Activations
+    from fluoroscope.methods.architecture.architecture import Architecture
     from fluoroscope.methods.architecture.layer_table import LayerTable, layers
     from fluoroscope.methods.cam.ablation_cam import AblationCAM
     from fluoroscope.methods.cam.cam import CAM

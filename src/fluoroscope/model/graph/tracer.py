@@ -1,0 +1,516 @@
+"""The tracer: one forward, seen at three levels: calls of modules, functions of torch, ATen operations.
+
+Operations are what the network's own code calls (``F.linear``, ``x.view``, ``a + b``); the ATen operations below give
+shapes, costs and what was written to. On shapes alone (the default) every tensor is on the meta device, except what is
+small and known without any weight or input of floats: positions, masks made of sizes, integer inputs. So most of what
+networks ask of numbers has an answer, and the rest is assumed and noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fluoroscope.model.flops import operation_flops
+from fluoroscope.model.graph.assumptions import QUESTIONS, answered_list, carry_mean, mean_of
+from fluoroscope.model.graph.builder import Builder, Source
+from fluoroscope.model.graph.code import call_site, definition
+from fluoroscope.model.graph.memory import Memory
+from fluoroscope.model.graph.nested import mapped, tensors_in
+from fluoroscope.model.graph.signature import Hidden, Signatures
+from fluoroscope.model.graph.steps import AtenCall, Origin, Step, Value
+from fluoroscope.results.model_graph import GraphTensor
+
+__all__ = ["Tracer"]
+
+aten = torch.ops.aten
+TAG = "_fluoroscope_source"
+SMALL = 1 << 16
+OUTER = 1 << 24
+KNOWN_FACTORIES = frozenset(
+    {
+        aten.arange.default,
+        aten.arange.start,
+        aten.arange.start_step,
+        aten.zeros.default,
+        aten.ones.default,
+        aten.full.default,
+        aten.scalar_tensor.default,
+        aten.linspace.default,
+        aten.eye.default,
+        aten.eye.m,
+        aten.tril_indices.default,
+        aten.triu_indices.default,
+    }
+)
+SCALARS_MATTER = ("conv", "max_pool", "avg_pool", "fold", "unfold", "pad", "roll", "gelu", "interpolate")
+QUIET = frozenset(
+    getattr(torch.Tensor, name).__get__
+    for name in ("shape", "dtype", "ndim", "layout", "requires_grad", "is_leaf", "grad", "grad_fn", "itemsize")
+) | {torch.Tensor.size, torch.Tensor.dim, torch.Tensor.numel, torch.Tensor.stride, torch.Tensor.is_floating_point}
+"""What asks for no number, so that no operation can be behind it."""
+
+_TENSOR: Any = torch.Tensor
+_GET_DEVICE = _TENSOR.device.__get__
+_GET_META = _TENSOR.is_meta.__get__
+
+
+class _Functions(TorchFunctionMode):
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.tracer.function(func, args, kwargs or {})
+
+
+class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call] # the class is untyped in torch
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tracer = tracer
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.tracer.kernel(func, args, kwargs or {})
+
+
+class _Log:
+    """What happened below one function."""
+
+    def __init__(self) -> None:
+        self.calls: list[AtenCall] = []
+        self.flops = 0
+        self.fresh = 0
+        self.written: list[torch.UntypedStorage] = []
+        self.assumed: list[str] = []
+
+
+class Tracer:
+    """One trace. ``real`` runs the network on numbers as it is; otherwise on shapes. ``share`` takes calls that are
+    known to be alike from an earlier one.
+    """
+
+    small = SMALL
+
+    def __init__(self, module: nn.Module, *, real: bool, share: bool, device: torch.device) -> None:
+        self.module, self.real, self.device = module, real, device
+        self.builder = Builder(type(module).__name__)
+        self.muted = 0
+        self.hint: float | None = None
+        self.hidden = Hidden()
+        self.signatures = Signatures(self.hidden)
+        self.memory = Memory(self) if share and not real else None
+        self.names: dict[int, str] = {}
+        self.origins: dict[int, Source] = {}
+        self.twins: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.dirty: set[int] = set()
+        self.writers: dict[int, tuple[torch.UntypedStorage, Value]] = {}
+        self.alive: list[Any] = []
+        self.counted: dict[int, str] = {}
+        self.called: set[int] = set()
+        self.weights: set[int] = set()
+        self.assumptions = 0
+        self.failure: tuple[Step, BaseException] | None = None
+        self._log: _Log | None = None
+
+    # ------------------------------------------------------------------ sources
+
+    def source(self, tensor: torch.Tensor) -> Source:
+        """Where a tensor comes from; unknown ones are constants."""
+        found = self.origins.get(id(tensor))
+        if found is not None:
+            return found
+        tag = getattr(tensor, TAG, None)
+        if tag is not None and tag[0] is self:
+            return tag[1]  # type: ignore[no-any-return]
+        self.alive.append(tensor)
+        made = self.origins[id(tensor)] = Origin("constant", "constant", self.described(tensor))
+        return made
+
+    def mark(self, tensor: torch.Tensor, source: Source) -> None:
+        """Say where a tensor comes from, from now on."""
+        if id(tensor) in self.origins:
+            self.origins[id(tensor)] = source
+        else:
+            setattr(tensor, TAG, (self, source))
+
+    def described(self, tensor: torch.Tensor) -> GraphTensor:
+        """Shape, dtype and size."""
+        shape, dtype = tuple(tensor.shape), tensor.dtype
+        return self.builder.tensor(shape, str(dtype)[6:], dtype.itemsize)
+
+    def sources(self, tensors: Sequence[torch.Tensor]) -> list[Source]:
+        """Where tensors come from, and what has written to their memory since."""
+        found: list[Source] = []
+        for tensor in tensors:
+            source = self.source(tensor)
+            found.append(source)
+            if self.writers and tensor.layout is torch.strided:
+                writer = self.writers.get(tensor.untyped_storage()._cdata)
+                if writer is not None and _later(writer[1], source):
+                    found.append(writer[1])
+        return found
+
+    # ------------------------------------------------------------------ functions
+
+    def function(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """One call of a torch function by the network's code."""
+        if self.muted or self._log is not None or func in QUIET:
+            return func(*args, **kwargs)
+        if not self.real:
+            if func == _GET_DEVICE:
+                return self.device
+            if func == _GET_META:
+                return False
+            name = getattr(func, "__name__", "")
+            if name == "tolist" and self._unknown(args[0]):
+                return self._answered(name, args, lambda: answered_list(self, args[0]))
+            if name in ("numpy", "__array__") and self._unknown(args[0]):
+                return self._answered(name, args, lambda: self._zeros(args[0]))
+            if name in ("to", "cpu", "cuda"):
+                stays = self._without_device(name, args, kwargs)
+                if stays is None:
+                    return args[0]
+                args, kwargs = stays
+        if func is torch.Tensor.__iter__:
+            return iter(self._traced(torch.Tensor.unbind, args, kwargs))
+        return self._traced(func, args, kwargs)
+
+    def _traced(self, func: Any, args: Any, kwargs: Any) -> Any:
+        given = tensors_in((args, kwargs))
+        log = self._log = _Log()
+        try:
+            if self.real:
+                result = func(*args, **kwargs)
+            else:
+                result = self._on_shapes(func, args, kwargs, given)
+        finally:
+            self._log = None
+        if log.calls:
+            self._noted(func, args, kwargs, given, result, log)
+        elif given and not self.real and isinstance(result, torch.Tensor):
+            self._passed_on(given, result)
+        return result
+
+    def _on_shapes(self, func: Any, args: Any, kwargs: Any, given: list[torch.Tensor]) -> Any:
+        if any(t.device.type == "meta" or id(t) in self.weights or id(t) in self.dirty for t in given):
+            self._note_dirty(func, args)
+            args, kwargs = mapped((tuple(args), kwargs), self.twin)
+        elif given and _outer(given) > OUTER:
+            args, kwargs = mapped((tuple(args), kwargs), self.twin)
+        self.hint = next((m for m in map(mean_of, given) if m is not None), None)
+        result = func(*args, **kwargs)
+        carry_mean(getattr(func, "__name__", ""), args, kwargs, result)
+        return result
+
+    def _note_dirty(self, func: Any, args: Any) -> None:
+        """A known tensor that something unknown is written to is not known any more."""
+        name = getattr(func, "__name__", "")
+        known = bool(args) and isinstance(args[0], torch.Tensor) and args[0].device.type != "meta"
+        if known and (name == "__setitem__" or name.endswith("_")):
+            self.dirty.add(id(args[0]))
+            self.alive.append(args[0])
+
+    def twin(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The same tensor on the meta device."""
+        if tensor.device.type == "meta":
+            return tensor
+        found = self.twins.get(id(tensor))
+        if found is None:
+            self.muted += 1
+            found = self.twins[id(tensor)] = (tensor, _meta_like(tensor))
+            self.muted -= 1
+            source = self.origins.get(id(tensor)) or self.source(tensor)
+            setattr(found[1], TAG, (self, source))
+        return found[1]
+
+    def _passed_on(self, given: list[torch.Tensor], result: torch.Tensor) -> None:
+        """A function that did nothing may still give a new object for the same tensor."""
+        tag = getattr(result, TAG, None)
+        if (tag is None or tag[0] is not self) and id(result) not in self.origins and len(given) == 1:
+            setattr(result, TAG, (self, self.source(given[0])))
+
+    def _noted(
+        self, func: Any, args: Any, kwargs: Any, given: list[torch.Tensor], result: Any, log: _Log
+    ) -> tuple[Value, ...]:
+        name = _name(func)
+        made = tensors_in(result) if not isinstance(result, torch.Tensor) else [result]
+        written = {s._cdata: s for s in log.written}
+        inputs = list(_named(args, kwargs, self))
+        fields: dict[str, Any] = {"calls": tuple(log.calls), "flops": log.flops, "activation_bytes": log.fresh}
+        if name.startswith(SCALARS_MATTER):
+            fields["shallow"] = _scalars(args, kwargs)
+        values = self.builder.operation(
+            name, inputs, [self.described(t) for t in made], code=call_site(3), assumed=list(log.assumed), **fields
+        )
+        for tensor, value in zip(made, values, strict=True):
+            self.mark(tensor, value)
+        if written:
+            self._written(written, given, made, values)
+        return values
+
+    def _written(
+        self,
+        written: dict[int, torch.UntypedStorage],
+        given: list[torch.Tensor],
+        made: list[torch.Tensor],
+        values: tuple[Value, ...],
+    ) -> None:
+        step = self.builder.scope.children[-1]
+        value = values[0] if values else Value(step, 0)
+        for key, storage in written.items():
+            self.writers[key] = (storage, value)
+        for tensor in given:
+            tensor = self.twins[id(tensor)][1] if id(tensor) in self.twins else tensor
+            if tensor.layout is torch.strided and tensor.untyped_storage()._cdata in written:
+                if not step.outputs:
+                    step.outputs = (self.described(tensor),)
+                if self.memory is not None:
+                    self.memory.wrote(self.source(tensor))
+                self.mark(tensor, value)
+        for real, twin in self.twins.values():
+            if twin.layout is torch.strided and twin.untyped_storage()._cdata in written:
+                self.mark(real, value)
+
+    def _answered(self, name: str, args: Any, answer: Callable[[], Any]) -> Any:
+        log = self._log = _Log()
+        try:
+            result = answer()
+        finally:
+            self._log = None
+        log.calls.append((f"{name}", ()))
+        self.builder.operation(
+            name, list(_named(args, {}, self)), [], code=call_site(3), assumed=log.assumed, calls=tuple(log.calls)
+        )
+        return result
+
+    def _zeros(self, tensor: torch.Tensor) -> Any:
+        self.assume("an array of values that are not known: zeros")
+        return torch.zeros(tuple(tensor.shape), dtype=tensor.dtype).numpy()
+
+    def _unknown(self, tensor: Any) -> bool:
+        return isinstance(tensor, torch.Tensor) and (tensor.device.type == "meta" or id(tensor) in self.weights)
+
+    def _without_device(self, name: str, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """Arguments of ``to`` without a device: all tensors are where the network is. None where nothing is left."""
+        if not isinstance(args[0], torch.Tensor):
+            return args, kwargs
+        if name in ("cpu", "cuda"):
+            return None
+        rest = tuple(a for a in args[1:] if not isinstance(a, (torch.device, str)) and not _is_index(a))
+        kwargs = {k: v for k, v in kwargs.items() if k != "device"}
+        if rest and isinstance(rest[0], torch.Tensor):
+            rest = (rest[0].dtype, *rest[1:])
+        rest = tuple(a for a in rest if a is not None)
+        useful = any(isinstance(a, torch.dtype) for a in rest) or kwargs.keys() & {"dtype", "memory_format", "other"}
+        return ((args[0], *rest), kwargs) if useful else None
+
+    # ------------------------------------------------------------------ ATen operations
+
+    def kernel(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """One ATen operation."""
+        if self.muted:
+            return func(*args, **kwargs)
+        outside = self._log is None
+        log = self._log if self._log is not None else _Log()
+        if outside:
+            self._log = log
+        try:
+            result = func(*args, **kwargs) if self.real else self._shapes_of(func, args, kwargs)
+        finally:
+            if outside:
+                self._log = None
+        made = [result] if isinstance(result, torch.Tensor) else tensors_in(result)
+        log.calls.append((str(func), tuple([tuple(t.shape) for t in made])))
+        log.flops += operation_flops(func, args, kwargs, result)
+        log.fresh += self._fresh(func, args, made)
+        if func._schema.is_mutable:
+            log.written += _written_storages(func, args, kwargs)
+        if outside:
+            self._noted(func, args, kwargs, tensors_in((args, kwargs)), result, log)
+        return result
+
+    def _shapes_of(self, func: Any, args: Any, kwargs: Any) -> Any:
+        given = tensors_in(args) if args else []
+        unknown = any(t.is_meta for t in given)
+        if unknown and not all(t.is_meta for t in given):
+            args, kwargs = mapped((tuple(args), kwargs), self.twin)
+        if "device" in kwargs or (not given and func in KNOWN_FACTORIES):
+            kwargs = {**kwargs, "device": self._place(func, args, kwargs, given)}
+        question = QUESTIONS.get(func) if unknown else None
+        return question(self, func, args, kwargs) if question is not None else func(*args, **kwargs)
+
+    def _place(self, func: Any, args: Any, kwargs: Any, given: list[torch.Tensor]) -> torch.device:
+        """Where a new tensor is made: beside its argument, or for real where it is small and its values are known."""
+        if given:
+            return given[0].device
+        if func in KNOWN_FACTORIES:
+            size = func(*args, **{**kwargs, "device": "meta", "pin_memory": None}).numel()
+            if size <= SMALL:
+                return torch.device("cpu")
+        return torch.device("meta")
+
+    def _fresh(self, func: Any, args: Any, made: list[torch.Tensor]) -> int:
+        """Bytes of results that are new memory, neither views nor written in place."""
+        schema = func._schema
+        if schema.is_mutable or any(r.alias_info is not None for r in schema.returns):
+            return 0
+        return sum(t.numel() * t.dtype.itemsize for t in made)
+
+    def assume(self, text: str) -> None:
+        """Note an assumption on the operation that is under way."""
+        self.assumptions += 1
+        if self._log is not None:
+            self._log.assumed.append(text)
+
+    # ------------------------------------------------------------------ modules
+
+    def call(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
+        """One call of a module."""
+        known = self.memory.recall(module, args, kwargs) if self.memory is not None else None
+        if known is not None and known.entry is not None:
+            return known.entry.again(self, module, args, kwargs)
+        step = self.opened(module)
+        run: Any = module._call_impl
+        try:
+            result = run(*args, **kwargs)
+        except BaseException as error:
+            if self.failure is None or self.failure[1] is not error:
+                self.failure = (step, error)
+                step.error = _line(error)
+            self.closed(step, module, None)
+            raise
+        self.closed(step, module, result)
+        if self.memory is not None:
+            self.memory.learn(known, step, module, args, kwargs, result)
+        return result
+
+    def opened(self, module: nn.Module) -> Step:
+        """Write down that a module is entered."""
+        if self.memory is not None:
+            self.memory.entered(module)
+        kind: Any = type(module)
+        name = self.names.get(id(module), kind.__name__)
+        if module is self.module and len(self.builder.stack) == 1 and not self.called:
+            self.called.add(id(module))
+            return self.builder.root
+        step = self.builder.enter(name, kind.__name__, code=definition(kind) or call_site(3), owner=module)
+        step.shallow = self.signatures.own(module)
+        return step
+
+    def closed(self, step: Step, module: nn.Module, result: Any) -> None:
+        """Write down that a module is left."""
+        if step is self.builder.root:
+            return
+        made = tensors_in(result)
+        if made and not step.children:
+            self._as_leaf(step, made)
+            return
+        self._owned(step, module)
+        self.builder.leave(self.sources_of(made), [self.described(t) for t in made])
+
+    def sources_of(self, tensors: Sequence[torch.Tensor]) -> list[Source]:
+        """Where tensors come from."""
+        return [self.source(t) for t in tensors]
+
+    def _as_leaf(self, step: Step, made: list[torch.Tensor]) -> None:
+        """A module that does nothing to what it gets (dropout in eval mode) is a stop on its way all the same."""
+        self._owned(step, step.owner)
+        for tensor in made:
+            source = self.source(tensor)
+            if isinstance(source, Value):
+                self.builder.ref(source)
+        self.builder.leave((), [self.described(t) for t in made])
+        step.returned = tuple(range(len(made)))
+        for i, tensor in enumerate(made):
+            self.mark(tensor, Value(step, i))
+
+    def _owned(self, step: Step, module: nn.Module, whole: bool = False) -> None:
+        """Parameters that are met here first: the module's own and those of children that are not called themselves."""
+        step.parameters = 0 if whole else sum(c.parameters for c in step.children)
+        step.trainable = 0 if whole else sum(c.trainable for c in step.children)
+        step.parameter_bytes = 0 if whole else sum(c.parameter_bytes for c in step.children)
+        shares: list[str] = []
+        todo, counted = [module], self.counted
+        while todo:
+            part = todo.pop()
+            self.called.add(id(part))
+            for tensor in part._parameters.values():
+                if tensor is None:
+                    continue
+                if id(tensor) in counted:
+                    if part is module:
+                        shares.append(counted[id(tensor)])
+                    continue
+                counted[id(tensor)] = step.name
+                count = tensor.numel()
+                step.parameters += count
+                step.parameter_bytes += count * tensor.dtype.itemsize
+                step.trainable += count if tensor.requires_grad else 0
+            todo.extend(c for c in part._modules.values() if c is not None and (whole or id(c) not in self.called))
+        step.shares = tuple(dict.fromkeys(shares))
+
+
+def _line(error: BaseException) -> str:
+    """An exception in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _later(writer: Value, source: Source) -> bool:
+    """Whether a write is not the tensor's own latest source."""
+    return not (isinstance(source, Value) and source.step is writer.step)
+
+
+def _is_index(item: Any) -> bool:
+    return isinstance(item, int) and not isinstance(item, bool)
+
+
+def _outer(given: Sequence[torch.Tensor]) -> int:
+    """An upper bound of what broadcasting can make of these tensors."""
+    bound = 1
+    for tensor in given:
+        bound *= max(1, tensor.numel())
+    return bound
+
+
+def _meta_like(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.layout is not torch.strided:
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    return made.requires_grad_(tensor.requires_grad and torch.is_grad_enabled())
+
+
+def _name(func: Any) -> str:
+    name = getattr(func, "__name__", None) or str(func)
+    if name == "__get__":
+        return getattr(getattr(func, "__self__", None), "__name__", name)
+    return name.strip("_") if name.startswith("__") else name
+
+
+def _scalars(args: Any, kwargs: Any) -> Any:
+    """Options of a function that are numbers, as a key."""
+    plain = [a for a in (*args, *sorted(kwargs.items(), key=str)) if not tensors_in(a)]
+    return repr(plain)
+
+
+def _named(args: Any, kwargs: Any, tracer: Tracer) -> Iterator[tuple[str, Source]]:
+    for i, argument in enumerate(args):
+        for source in tracer.sources(tensors_in(argument)):
+            yield str(i), source
+    for name, argument in kwargs.items():
+        for source in tracer.sources(tensors_in(argument)):
+            yield name, source
+
+
+def _written_storages(func: Any, args: Any, kwargs: Any) -> list[torch.UntypedStorage]:
+    found: list[torch.UntypedStorage] = []
+    for position, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = args[position] if position < len(args) else kwargs.get(argument.name)
+            found += [t.untyped_storage() for t in tensors_in(value) if t.layout is torch.strided]
+    return found

@@ -1,0 +1,230 @@
+"""Tracing: a network and example inputs in, a ModelGraph out."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from fluoroscope.model.graph.emitting import emitted
+from fluoroscope.model.graph.memory import Mistaken
+from fluoroscope.model.graph.nested import mapped, tensors_in
+from fluoroscope.model.graph.steps import Origin, Step
+from fluoroscope.model.graph.tracer import SMALL, Tracer, _Functions, _Kernels, _meta_like
+from fluoroscope.model.graph.world import watched
+from fluoroscope.model.guard import RandomState
+from fluoroscope.results.model_graph import ModelGraph
+
+__all__ = ["Trace", "parts_of", "trace"]
+
+
+@dataclass(eq=False)
+class Trace:
+    """A finished trace: the tree of steps, and whether it went through."""
+
+    root: Step
+    complete: bool
+    assumptions: int
+    error: BaseException | None = None
+
+    def graph(self, module: nn.Module, *, fold: bool = True, **fields: Any) -> ModelGraph:
+        """The ModelGraph, with the totals of the whole network."""
+        root = self.root
+        return emitted(
+            root,
+            fold=fold,
+            flops=root.flops,
+            activation_bytes=root.activation_bytes,
+            operations=root.operations,
+            complete=self.complete,
+            **_totals(module),
+            **fields,
+        )
+
+
+def trace(
+    module: nn.Module, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None, *, real: bool, share: bool
+) -> Trace:
+    """One forward of ``module`` in eval mode, written down. ``real`` computes; else only shapes are worked out.
+    ``share`` takes repeated calls from memory.
+    """
+    try:
+        return _traced(module, args, dict(kwargs or {}), real, share)
+    except Mistaken:
+        return _traced(module, args, dict(kwargs or {}), real, False)
+
+
+def _traced(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], real: bool, share: bool) -> Trace:
+    tracer = Tracer(module, real=real, share=share, device=_device(module))
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        stack.callback(RandomState().restore)
+        if (
+            gc.isenabled()
+        ):  # a trace makes many objects that live on; looking for cycles among them takes most of the time
+            stack.callback(gc.enable)
+            gc.disable()
+        stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+        torch.backends.mha.set_fastpath_enabled(False)
+        _in_eval(module, stack)
+        _names(tracer, module)
+        args, kwargs = _inputs(tracer, module, args, kwargs)
+        error: BaseException | None = None
+        with watched(tracer), _Functions(tracer), _Kernels(tracer):
+            try:
+                result = module(*args, **kwargs)
+            except Mistaken:
+                raise
+            except Exception as failure:  # noqa: BLE001 (whatever the network raises: the graph so far is the answer)
+                error = failure
+        if error is None:
+            _outputs(tracer, result)
+    root = tracer.builder.root
+    if error is not None:
+        _failed(tracer, root, error)
+    tracer.builder.total(root)
+    return Trace(root, error is None, tracer.assumptions, error)
+
+
+def parts_of(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """(name, module) of a network in the order of definition, each module once, however deep."""
+    seen, left = {id(module)}, [("", module)]
+    while left:
+        name, part = left.pop()
+        yield name, part
+        prefix = f"{name}." if name else ""
+        for key, child in reversed(part._modules.items()):
+            if child is not None and id(child) not in seen:
+                left.append((prefix + key, child))
+        seen.update(id(c) for c in part._modules.values())
+
+
+def _names(tracer: Tracer, module: nn.Module) -> None:
+    for name, part in parts_of(module):
+        tracer.names[id(part)] = name
+        prefix = f"{name}." if name else ""
+        children = part._modules
+        if len(children) > 2 and tracer.memory is not None and isinstance(part, (nn.ModuleList, nn.Sequential)):
+            tracer.memory.last.add(id(next(reversed(children.values()))))
+        for tables, role in ((part._parameters, "parameter"), (part._buffers, "buffer")):
+            for key, tensor in tables.items():
+                if tensor is None or id(tensor) in tracer.origins or is_lazy(tensor):
+                    continue
+                made = Origin(role, prefix + key, tracer.described(tensor), tensor.requires_grad)  # type: ignore[arg-type]
+                tracer.origins[id(tensor)] = made
+                tracer.weights.add(id(tensor))
+
+
+def _device(module: nn.Module) -> torch.device:
+    for _, part in parts_of(module):
+        for tensor in (*part._parameters.values(), *part._buffers.values()):
+            if tensor is not None:
+                return tensor.device if tensor.device.type != "meta" else torch.device("cpu")
+    return torch.device("cpu")
+
+
+def _in_eval(module: nn.Module, stack: ExitStack) -> None:
+    training = [part for _, part in parts_of(module) if part.training]
+
+    def back() -> None:
+        for part in training:
+            part.training = True
+
+    for part in training:
+        part.training = False
+    stack.callback(back)
+
+
+def _inputs(
+    tracer: Tracer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Inputs as the trace takes them: shapes only, but small whole numbers as they are; each one a node."""
+    names = _argument_names(module, len(args))
+
+    def taken(name: str, value: Any) -> Any:
+        count = len(tensors_in(value))
+        numbers = iter(range(count))
+
+        def one(tensor: torch.Tensor) -> torch.Tensor:
+            number = next(numbers)
+            if tracer.real:
+                made = tensor.detach().to(tracer.device).view_as(tensor)
+            elif tensor.is_floating_point() or tensor.is_complex() or tensor.numel() > SMALL or tensor.is_meta:
+                made = _meta_like(tensor.detach())
+            else:
+                made = tensor.detach().cpu().clone()
+            label = name if count == 1 else f"{name}.{number}"
+            tracer.mark(made, tracer.builder.input(label, tracer.described(made)))
+            return made
+
+        return mapped(value, one)
+
+    return (
+        tuple(taken(n, v) for n, v in zip(names, args, strict=True)),
+        {k: taken(k, v) for k, v in kwargs.items()},
+    )
+
+
+def _argument_names(module: nn.Module, count: int) -> list[str]:
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):
+        parameters = ()  # type: ignore[assignment]
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    known += [f"input.{i}" if i else "input" for i in range(len(known), count)]
+    return known[:count]
+
+
+def _outputs(tracer: Tracer, result: Any) -> None:
+    for name, tensor in _labelled(result, ""):
+        tracer.builder.output(name or "output", tracer.source(tensor), tracer.described(tensor))
+
+
+def _labelled(item: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors of an output with their names: keys of dicts, places in tuples."""
+    if isinstance(item, torch.Tensor):
+        yield name, item
+        return
+    pairs: Any = ()
+    if isinstance(item, Mapping):
+        pairs = item.items()
+    elif isinstance(item, (tuple, list)):
+        pairs = zip(getattr(item, "_fields", range(len(item))), item, strict=True)
+    elif hasattr(item, "__dataclass_fields__"):
+        pairs = [(f, getattr(item, f)) for f in item.__dataclass_fields__]
+    for key, value in pairs:
+        yield from _labelled(value, f"{name}.{key}" if name else str(key))
+
+
+def _failed(tracer: Tracer, root: Step, error: BaseException) -> None:
+    """The failing module has the error; where the network's own forward failed, a node of its own says so."""
+    step = tracer.failure[0] if tracer.failure is not None else root
+    if step is root:
+        root.error = ""
+        made = Step("operation", type(error).__name__, type(error).__name__, scope=root, place=len(root.children))
+        made.error = " ".join(f"{type(error).__name__}: {error}".split())
+        root.children.append(made)
+
+
+def _totals(module: nn.Module) -> dict[str, int]:
+    parameters: dict[int, torch.Tensor] = {}
+    modules = 0
+    for _, part in parts_of(module):
+        modules += 1
+        for tensor in part._parameters.values():
+            if tensor is not None and not is_lazy(tensor):
+                parameters[id(tensor)] = tensor
+    return {
+        "parameters": sum(p.numel() for p in parameters.values()),
+        "trainable": sum(p.numel() for p in parameters.values() if p.requires_grad),
+        "parameter_bytes": sum(p.numel() * p.dtype.itemsize for p in parameters.values()),
+        "modules": modules,
+    }
