@@ -2,6 +2,7 @@ import 'virtual:tokens.css';
 import './report.css';
 import { mount } from 'svelte';
 import type { ReportDocument } from './core/contract';
+import { follow } from './core/live.svelte';
 import { startTheme } from './core/theme';
 import Page from './Page.svelte';
 
@@ -18,9 +19,9 @@ function read(): ReportDocument {
 function start(target: HTMLElement): void {
   startTheme();
   try {
-    const report = read();
+    const shown = follow(read());
     target.replaceChildren();
-    mount(Page, { target, props: { report } });
+    mount(Page, { target, props: { shown } });
   } catch (error) {
     target.textContent = error instanceof Error ? error.message : String(error);
     throw error;

@@ -64,9 +64,13 @@ class Blobs:
     def _add(self, data: bytes) -> int:
         key = hashlib.blake2b(data, digest_size=16).digest()
         if key not in self._numbers:
-            self._numbers[key] = len(self._texts)
-            self._texts.append(base64.b64encode(data).decode("ascii"))
+            self._numbers[key] = self._keep(data)
         return self._numbers[key]
+
+    def _keep(self, data: bytes) -> int:
+        """Keep data that were not there yet; their number."""
+        self._texts.append(base64.b64encode(data).decode("ascii"))
+        return len(self._texts) - 1
 
 
 def _checked(pixels: Array) -> Array:

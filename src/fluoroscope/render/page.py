@@ -19,7 +19,7 @@ from fluoroscope.render.plain import plain
 from fluoroscope.render.template import DATA_MARK, TITLE_MARK, template
 from fluoroscope.results import Result, atomic_write
 
-__all__ = ["PanelError", "Section", "page", "write_page"]
+__all__ = ["PanelError", "Section", "document", "filled", "json_text", "page", "write_page"]
 
 FORMAT = 1
 LIFE_CYCLE: tuple[tuple[str, str, str, frozenset[str]], ...] = (
@@ -68,8 +68,22 @@ def page(
     """
     source = template()
     blobs = Blobs()
+    found = document(results, blobs, title=title, subtitle=subtitle, facts=facts, sections=sections)
+    return filled(source, found, blobs.blocks())
+
+
+def document(
+    results: Sequence[Result],
+    blobs: Blobs,
+    *,
+    title: str,
+    subtitle: str = "",
+    facts: Sequence[tuple[str, object]] = (),
+    sections: Sequence[Section] | None = None,
+) -> dict[str, Any]:
+    """What a page says, as plain values that refer to ``blobs`` by number; arguments as for :func:`page`."""
     parts = [*(sections or ()), *_by_life_cycle(results)]
-    document = {
+    return {
         "format": FORMAT,
         "title": title,
         "subtitle": subtitle,
@@ -78,7 +92,11 @@ def page(
         "facts": [[str(name), str(value)] for name, value in facts],
         "sections": _sections(parts, blobs),
     }
-    return _filled(source, title, _blocks(document, blobs))
+
+
+def filled(source: str, found: dict[str, Any], blocks: Sequence[str] = ()) -> str:
+    """The template ``source`` with a document and the blocks of its data."""
+    return _filled(source, str(found["title"]), _blocks(found, blocks))
 
 
 def write_page(html: str, path: str | Path) -> Path:
@@ -118,14 +136,19 @@ def _anchor(text: str, taken: set[str]) -> str:
     return name
 
 
-def _blocks(document: dict[str, Any], blobs: Blobs) -> str:
+def _blocks(found: dict[str, Any], blocks: Sequence[str]) -> str:
     """The data blocks. ASCII only, and no character that could end a block or open a comment."""
-    text = json.dumps(plain(document), allow_nan=False, separators=(",", ":"))
+    text = json_text(found)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     lines = [f'<script type="application/json" id="fs-document">{text}</script>']
-    lines += [f'<script type="text/plain" id="fs-blob-{i}">{data}</script>' for i, data in enumerate(blobs.blocks())]
+    lines += [f'<script type="text/plain" id="fs-blob-{i}">{data}</script>' for i, data in enumerate(blocks)]
     return "\n".join(lines)
+
+
+def json_text(found: dict[str, Any]) -> str:
+    """A document as JSON, ASCII only; numbers that JSON has no word for are names."""
+    return json.dumps(plain(found), allow_nan=False, separators=(",", ":"))
 
 
 def _filled(source: str, title: str, blocks: str) -> str:

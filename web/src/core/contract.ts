@@ -56,10 +56,18 @@ export interface ScorecardPanel extends PanelBase {
   units: string[]; better: string[]; reference: Num[]; verdicts: string[];
 }
 
+export interface RunRow {
+  name: string; address: string; state: string; steps: number; started: string; seconds: Num; values: [string, Num][];
+  config: [string, string][];
+}
+export interface RunsPanel extends PanelBase { rows: RunRow[]; compare: string }
+
 export interface Section { id: string; title: string; lead: string; panels: PanelBase[] }
 export interface ReportDocument {
   format: number; title: string; subtitle: string; created: string; version: string;
   facts: [string, string][]; sections: Section[];
+  /** In the studio: where the document as it is now is to be asked for, how often, and the state that this one shows. */
+  live?: { address: string; blobs: string; seconds: number; stamp: string };
 }
 
 /** The number that `value` names. */

@@ -45,6 +45,16 @@ export function short(value: number): string {
   return format(value, 3);
 }
 
+/** Seconds as people say them: 45 s, 12 min, 3 h 20 min, 2 d 4 h. */
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '–';
+  if (seconds < 100) return `${whole(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 100) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
 /** Bytes in three digits. */
 export function bytes(value: number): string {
   return value < 1000 ? `${whole(value)} B` : `${short(value)}B`;

@@ -5,6 +5,7 @@ import Attribution from './Attribution.svelte';
 import FeatureMaps from './FeatureMaps.svelte';
 import History from './History.svelte';
 import LayerSummary from './LayerSummary.svelte';
+import Runs from './Runs.svelte';
 import Scorecard from './Scorecard.svelte';
 import TensorSummary from './TensorSummary.svelte';
 
@@ -14,6 +15,7 @@ const PANELS = new Map<string, unknown>([
   ['feature-maps', FeatureMaps],
   ['history', History],
   ['layer-summary', LayerSummary],
+  ['runs', Runs],
   ['scorecard', Scorecard],
   ['tensor-summary', TensorSummary],
 ]);

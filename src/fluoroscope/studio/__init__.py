@@ -1,0 +1,1 @@
+"""The studio: a local web app that shows trainings while they run."""

@@ -1,0 +1,48 @@
+"""Blobs of pages that change: a number stays with its data, and data that no page shows any more are forgotten."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from fluoroscope.render.blobs import Blobs
+
+__all__ = ["LiveBlobs"]
+
+GENERATIONS = 3
+
+
+class LiveBlobs(Blobs):
+    """The blocks of one page over time. A browser that shows an older state can still ask for its blocks: those of the
+    last three documents are kept. Numbers are never used twice. Made for several threads.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._data: dict[int, bytes] = {}
+        self._next = 0
+        self._used: set[int] = set()
+        self._before: deque[set[int]] = deque(maxlen=GENERATIONS - 1)
+        self.lock = threading.Lock()
+
+    def begin(self) -> None:
+        """A new document starts; what only the oldest one used is forgotten."""
+        self._before.append(self._used)
+        self._used = set()
+        kept = set[int]().union(*self._before)
+        self._data = {number: data for number, data in self._data.items() if number in kept}
+        self._numbers = {key: number for key, number in self._numbers.items() if number in kept}
+
+    def get(self, number: int) -> bytes | None:
+        """The bytes of a block, gzip for arrays; None where it is forgotten."""
+        return self._data.get(number)
+
+    def _add(self, data: bytes) -> int:
+        number = super()._add(data)
+        self._used.add(number)
+        return number
+
+    def _keep(self, data: bytes) -> int:
+        number, self._next = self._next, self._next + 1
+        self._data[number] = data
+        return number

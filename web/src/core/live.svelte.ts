@@ -1,0 +1,52 @@
+// In the studio a page follows what it shows: it asks for the document again and again, and says when nobody answers.
+import { askFor, keepOnly } from './blobs';
+import type { ReportDocument } from './contract';
+
+export interface Shown { report: ReportDocument; trouble: string; updated: number }
+
+/** Every block that a document refers to. */
+export function blobsOf(value: unknown, found = new Set<number>()): Set<number> {
+  if (Array.isArray(value)) for (const item of value) blobsOf(item, found);
+  else if (value && typeof value === 'object') {
+    const blob = (value as { blob?: unknown }).blob;
+    if (typeof blob === 'number') found.add(blob);
+    for (const item of Object.values(value)) if (item && typeof item === 'object') blobsOf(item, found);
+  }
+  return found;
+}
+
+/** The document as something that changes; asked for while the page is in view, less often when that takes long. */
+export function follow(report: ReportDocument): Shown {
+  const shown = $state<Shown>({ report, trouble: '', updated: Date.now() });
+  if (!report.live) return shown;
+  askFor(report.live.blobs);
+  let pause = report.live.seconds * 1000;
+
+  async function once(): Promise<void> {
+    const { address, stamp, seconds } = shown.report.live!;
+    const begun = performance.now();
+    const answer = await fetch(`${address}?stamp=${encodeURIComponent(stamp)}`);
+    if (answer.status === 200) {
+      const next = (await answer.json()) as ReportDocument;
+      // panels of before may still be decoding, so the blocks of both are kept
+      keepOnly(blobsOf(next.sections, blobsOf($state.snapshot(shown.report.sections))));
+      shown.report = next;
+      shown.updated = Date.now();
+    } else if (answer.status !== 204) throw new Error(`the studio answered ${answer.status}`);
+    shown.trouble = '';
+    pause = Math.max(seconds * 1000, 4 * (performance.now() - begun));
+  }
+
+  async function again(): Promise<void> {
+    try {
+      if (!document.hidden) await once();
+    } catch (error) {
+      shown.trouble = `The studio does not answer; this is the state of ${new Date(shown.updated).toLocaleTimeString()}.`;
+      pause = Math.min(pause * 2, 15_000);
+      if (!(error instanceof TypeError)) shown.trouble += ` ${error instanceof Error ? error.message : ''}`;
+    }
+    setTimeout(again, pause);
+  }
+  setTimeout(again, pause);
+  return shown;
+}
