@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
@@ -66,12 +64,12 @@ def test_every_answer_has_the_headers(client: TestClient) -> None:
 
 
 def test_it_listens_on_this_machine_only_and_says_when_it_cannot() -> None:
-    studio = open_studio({}, Any)
+    studio = open_studio({})
     try:
         host, port = studio.listener.getsockname()
         assert host == "127.0.0.1"
         assert studio.address.startswith(f"http://127.0.0.1:{port}/?key=")
         with pytest.raises(OptionError, match="can't listen"):
-            open_studio({}, Any, port=port)
+            open_studio({}, port=port)
     finally:
         studio.listener.close()

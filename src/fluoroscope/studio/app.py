@@ -45,6 +45,7 @@ class Page:
                     "blobs": f"/blobs{self.address}/",
                     "seconds": SECONDS,
                     "stamp": stamp,
+                    "home": "" if self.address == "/" else "/",
                 }
                 self._known = stamp, made
             return self._known[1]
@@ -54,9 +55,9 @@ class Page:
         return None if stamp == self.stamp() else self.now()
 
 
-def studio_app(runs: Mapping[str, Any], compare: Callable[[Any], Any]) -> Starlette:
-    """The app over ``runs`` (:func:`fluoroscope.open_runs`); ``compare`` makes one history of several runs."""
-    desk = _Desk(runs, compare)
+def studio_app(runs: Mapping[str, Any]) -> Starlette:
+    """The app over ``runs``, see :func:`fluoroscope.open_runs`."""
+    desk = _Desk(runs)
     routes = []
     for path in ("/", "/run/{name:path}", "/compare"):
         routes += [
@@ -70,8 +71,8 @@ def studio_app(runs: Mapping[str, Any], compare: Callable[[Any], Any]) -> Starle
 class _Desk:
     """Finds the page that a request asks for."""
 
-    def __init__(self, runs: Mapping[str, Any], compare: Callable[[Any], Any]) -> None:
-        self.runs, self.compare = runs, compare
+    def __init__(self, runs: Mapping[str, Any]) -> None:
+        self.runs = runs
         self.pages: dict[str, Page] = {}
 
     async def page(self, request: Request) -> Response:
@@ -125,14 +126,14 @@ class _Desk:
         runs = [self.runs[name] for name in names]
         return document(
             (), blobs, title="Runs compared", facts=[("Runs", ", ".join(names))],
-            sections=views.compared(runs, self.compare),
+            sections=views.compared(runs),
         )  # fmt: skip
 
     def _list(self, names: None, blobs: LiveBlobs) -> Document:
         rows = [views.row_of(self.runs[name]) for name in self.runs]
         rows.sort(key=lambda row: row["started"], reverse=True)
         panel = {
-            "id": "runs-1", "kind": "runs", "title": "Runs", "caption": "", "notes": [], "meta": {},
+            "id": "runs-1", "kind": "runs", "title": "All runs", "caption": "", "notes": [], "meta": {},
             "rows": rows, "compare": "/compare",
         }  # fmt: skip
         made = document((), blobs, title="Trainings", subtitle="Every run in this folder, the latest first.")

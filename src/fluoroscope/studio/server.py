@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,7 @@ class Studio:
         uvicorn.Server(config).run(sockets=[self.listener])
 
 
-def open_studio(
-    runs: Mapping[str, Any], compare: Callable[[Any], Any], *, port: int = 0, host: str = "127.0.0.1"
-) -> Studio:
+def open_studio(runs: Mapping[str, Any], *, port: int = 0, host: str = "127.0.0.1") -> Studio:
     """Take a port (0: any free one) of ``host`` and make the app.
 
     Raises:
@@ -56,6 +54,6 @@ def open_studio(
     number = listener.getsockname()[1]
     key = secrets.token_urlsafe(24)
     names = {*LOOPBACK, host}
-    guarded = Guard(studio_app(runs, compare), key=key, hosts=[f"{name}:{number}" for name in names], port=number)
+    guarded = Guard(studio_app(runs), key=key, hosts=[f"{name}:{number}" for name in names], port=number)
     shown = host if host not in ("0.0.0.0", "::") else "127.0.0.1"
     return Studio(guarded, listener, f"http://{shown}:{number}/?key={key}")

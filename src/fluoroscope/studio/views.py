@@ -1,4 +1,4 @@
-"""What the studio shows of trainings: a list of runs, one run, several runs side by side; each as a document of a page."""
+"""What the studio shows of trainings: the list of runs, one run, several side by side; each a document of a page."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from fluoroscope.render.page import PanelError, Section
-from fluoroscope.results import Result
+import numpy as np
 
-__all__ = ["compared", "facts_of", "row_of", "sections_of", "stamp_of"]
+from fluoroscope.render.page import PanelError, Section
+from fluoroscope.results import History, Result, Series, TensorHistograms, TensorHistory
+
+__all__ = ["compared", "facts_of", "row_of", "sections_of", "stamp_of", "thinned"]
 
 LAST_VALUES = 4
+LONG = 20_000
+"""Points of a series that a browser is sent at once."""
 
 
 def stamp_of(runs: Sequence[Any]) -> str:
@@ -24,19 +28,24 @@ def stamp_of(runs: Sequence[Any]) -> str:
 
 def row_of(run: Any) -> dict[str, Any]:
     """One line of the list of runs."""
-    names = run.names()
-    columns = {name: run.column(name) for name in sorted(names, key=_interest)[:LAST_VALUES]}
-    steps = max((int(c.steps[-1]) for c in columns.values() if len(c.steps)), default=0)
+    last = run.last_values()
+    chosen = sorted(last, key=_interest)[:LAST_VALUES]
     return {
         "name": run.name,
         "address": f"/run/{quote(run.name, safe='')}",
         "state": run.state,
-        "steps": steps,
+        "steps": run.last_step or 0,
         "started": _moment(run.started),
-        "seconds": (run.finished or time.time()) - run.started if run.started else math.nan,
-        "values": [[name, float(c.values[-1])] for name, c in columns.items() if len(c.values)],
+        "seconds": _seconds(run),
+        "values": [[name, last[name][1]] for name in chosen],
         "config": [[str(key), str(value)] for key, value in flat(run.config).items()],
     }
+
+
+def _seconds(run: Any) -> float:
+    """How long it ran: until now, until its end, or until its last word."""
+    end = time.time() if run.state == "running" else run.finished or run.last_written
+    return end - run.started if end else math.nan
 
 
 def _interest(name: str) -> tuple[int, str]:
@@ -69,21 +78,68 @@ def facts_of(run: Any) -> list[tuple[str, str]]:
 
 def sections_of(run: Any) -> list[Section]:
     """A run's curves, its layers, and what the diagnosis says of it."""
-    results = [_made("Curves", run.history), _made("Layers", run.tensor_history), _made("Diagnosis", lambda: _found(run))]
+    results = [
+        _made("Curves", lambda: _shortened(run)),
+        _made("Layers", lambda: thinned(run.tensor_history())),
+    ]
     kept = [r for r in results if not _empty(r)]
     return [Section("during", "During training", "What is recorded while the network learns, as it comes in.", kept)]
 
 
-def compared(runs: Sequence[Any], history_of: Any) -> list[Section]:
+def compared(runs: Sequence[Any]) -> list[Section]:
     """Several runs on the same axes."""
-    result = _made("Runs compared", lambda: history_of(runs))
+    result = _made("Runs compared", lambda: History.compared({run.name: _shortened(run) for run in runs}))
     return [Section("compare", "Runs compared", "The same quantity of every run on one pair of axes.", [result])]
 
 
-def _found(run: Any) -> Result:
-    from fluoroscope.training.diagnosis import diagnose
+def _shortened(run: Any) -> History:
+    """The run's curves; of very long ones the least and the greatest value of each stretch."""
+    found: History = run.history()
+    long = [name for name, s in found.series.items() if len(s.steps) > LONG]
+    if not long:
+        return found
+    series = {name: _reduced(s) if name in long else s for name, s in found.series.items()}
+    note = f"of series longer than {LONG:,} points the least and greatest of every stretch are shown; the file has all"
+    return found.replace(series=series).with_meta(notes=[*found.notes, note])
 
-    return diagnose(run)
+
+def _reduced(series: Series) -> Series:
+    """The points that hold the least and greatest value of each of many stretches, and every gap's first."""
+    values, count = series.values, LONG // 2
+    edges = np.linspace(0, len(values), count + 1).astype(int)[:-1]
+    finite = np.isfinite(values)
+    low, high = np.where(finite, values, np.inf), np.where(finite, values, -np.inf)
+    least, greatest = np.minimum.reduceat(low, edges), np.maximum.reduceat(high, edges)
+    of = np.searchsorted(edges, np.arange(len(values)), side="right") - 1
+    kept = np.zeros(len(values), bool)
+    for wanted in (low == least[of], high == greatest[of], ~finite):
+        places = np.flatnonzero(wanted)
+        kept[places[np.unique(of[places], return_index=True)[1]]] = True
+    kept[[0, -1]] = True
+    times = series.times[kept] if series.times is not None else None
+    return series.replace(steps=series.steps[kept], values=values[kept], times=times)
+
+
+def thinned(found: TensorHistory, most: int = 400) -> TensorHistory:
+    """At most about ``most`` steps of a tensor history, evenly spaced, the first and last among them."""
+    count = len(found.steps)
+    if count <= most:
+        return found
+    kept = np.unique(np.linspace(0, count - 1, most).round().astype(int))
+    histograms = {name: _fewer(h, most // 4) for name, h in found.histograms.items()}
+    return found.replace(
+        steps=found.steps[kept],
+        statistics={name: values[:, kept] for name, values in found.statistics.items()},
+        recorded={name: values[:, kept] for name, values in found.recorded.items()},
+        histograms=histograms,
+    ).with_meta(notes=[*found.notes, f"{len(kept)} of {count:,} steps are shown"])
+
+
+def _fewer(found: TensorHistograms, most: int) -> TensorHistograms:
+    if len(found.steps) <= most:
+        return found
+    kept = np.unique(np.linspace(0, len(found.steps) - 1, most).round().astype(int))
+    return found.replace(steps=found.steps[kept], counts=found.counts[:, kept])
 
 
 def _made(title: str, make: Any) -> Result | PanelError:

@@ -67,7 +67,7 @@ export interface ReportDocument {
   format: number; title: string; subtitle: string; created: string; version: string;
   facts: [string, string][]; sections: Section[];
   /** In the studio: where the document as it is now is to be asked for, how often, and the state that this one shows. */
-  live?: { address: string; blobs: string; seconds: number; stamp: string };
+  live?: { address: string; blobs: string; seconds: number; stamp: string; home: string };
 }
 
 /** The number that `value` names. */

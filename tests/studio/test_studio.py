@@ -1,0 +1,142 @@
+"""The studio over a real store: pages, what changes while a run is written, several runs, and in a browser."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from fluoroscope.results import Series
+from fluoroscope.studio.server import open_studio
+from fluoroscope.studio.views import LONG, _reduced, flat
+from fluoroscope.training.store import RunWriter, open_runs
+
+
+def written(folder: Path, name: str, steps: int, **config: Any) -> RunWriter:
+    writer = RunWriter(folder, name, config=config)
+    for step in range(steps):
+        writer.scalars(step, {"loss": 1 / (step + 1), "accuracy": step / 10})
+    return writer
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    studio = open_studio(open_runs(tmp_path))
+    base, _, key = studio.address.partition("/?key=")
+    client = TestClient(studio.app, base_url=base)
+    client.get(f"/?key={key}")
+    yield client
+    studio.listener.close()
+
+
+def document(client: TestClient, address: str) -> Any:
+    answer = client.get(address, params={"stamp": "none"} if "?" not in address else None)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_runs_are_listed_with_their_last_values(client: TestClient, tmp_path: Path) -> None:
+    written(tmp_path, "first", 5, lr=0.1, model={"depth": 3}).close("finished")
+    written(tmp_path, "second <b>", 3, lr=0.2)
+    rows = {row["name"]: row for row in document(client, "/live/")["sections"][0]["panels"][0]["rows"]}
+    assert rows["first"]["state"] == "finished"
+    assert rows["first"]["steps"] == 4
+    assert rows["first"]["values"] == [["loss", 0.2], ["accuracy", 0.4]]
+    assert rows["first"]["config"] == [["lr", "0.1"], ["model.depth", "3"]]
+    assert rows["second <b>"]["state"] == "running"
+    assert rows["second <b>"]["address"] == "/run/second%20%3Cb%3E"
+    assert "<b>" not in client.get("/").text.split('id="fs-document">')[1].split("</script>")[0]
+
+
+def test_a_page_hears_of_new_steps_and_of_nothing_else(client: TestClient, tmp_path: Path) -> None:
+    writer = written(tmp_path, "run", 3)
+    first = document(client, "/live/run/run")
+    stamp = first["live"]["stamp"]
+    assert client.get("/live/run/run", params={"stamp": stamp}).status_code == 204
+    writer.scalars(3, {"loss": 7.0})
+    second = client.get("/live/run/run", params={"stamp": stamp})
+    assert second.status_code == 200
+    series = {s["name"]: s for p in second.json()["sections"][0]["panels"] for s in p.get("series", ())}
+    values = client.get(f"/blobs/run/run/{series['loss']['values']['blob']}")
+    import gzip
+
+    kind = {"f4": "<f4", "f8": "<f8"}[series["loss"]["values"]["dtype"]]
+    np.testing.assert_allclose(np.frombuffer(gzip.decompress(values.content), kind), [1, 1 / 2, 1 / 3, 7], rtol=1e-6)
+
+
+def test_blocks_of_the_page_before_are_kept_and_older_ones_are_forgotten(client: TestClient, tmp_path: Path) -> None:
+    writer = written(tmp_path, "run", 3)
+    blobs = []
+    for step in range(3, 9):
+        found = document(client, "/live/run/run")
+        panel = next(p for p in found["sections"][0]["panels"] if "series" in p)
+        blobs.append(next(s for s in panel["series"] if s["name"] == "loss")["values"]["blob"])
+        writer.scalars(step, {"loss": float(step)})
+    assert len(set(blobs)) == len(blobs)
+    assert [client.get(f"/blobs/run/run/{b}").status_code for b in blobs] == [404, 404, 404, 200, 200, 200]
+
+
+def test_runs_compared(client: TestClient, tmp_path: Path) -> None:
+    for name, lr in (("a", 0.1), ("b", 0.2), ("c", 0.3)):
+        written(tmp_path, name, 3, lr=lr).close("finished")
+    panel = document(client, "/live/compare?run=a&run=c")["sections"][0]["panels"][0]
+    assert len(panel["series"]) == 4
+    assert "b" not in panel["title"]
+
+
+@pytest.mark.parametrize(
+    "address", ["/run/none", "/live/run/none", "/compare?run=none", "/blobs/run/none/0", "/other", "/run/../x"]
+)
+def test_what_is_not_there(client: TestClient, address: str) -> None:
+    assert client.get(address).status_code == 404
+
+
+def test_the_page_may_ask_its_own_server_only(client: TestClient) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', client.get("/").text)
+    assert policy
+    assert "default-src 'none'; connect-src 'self';" in policy[1]
+
+
+def test_long_series_keep_their_extremes_and_gaps() -> None:
+    values = np.random.default_rng(0).standard_normal(5 * LONG)
+    values[12345], values[54321] = 100, -100
+    values[777] = np.nan
+    series = _reduced(Series(steps=np.arange(len(values)), values=values))
+    assert len(series.steps) <= 1.6 * LONG
+    assert {12345, 54321, 777, 0, len(values) - 1} <= set(series.steps.tolist())
+    np.testing.assert_array_equal(series.values, values[series.steps])
+    assert (np.diff(series.steps) > 0).all()
+
+
+def test_nested_configurations_are_flat() -> None:
+    assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+
+
+def test_a_browser_follows_a_run(chromium: Any, tmp_path: Path) -> None:
+    """The list, a click, a curve that grows while it is looked at, and a word when the studio is gone."""
+    writer = written(tmp_path, "watched", 5)
+    studio = open_studio(open_runs(tmp_path))
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(studio.app, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [studio.listener]}, daemon=True)
+    thread.start()
+    page = chromium.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(studio.address)
+    page.get_by_role("link", name="watched").click()
+    page.wait_for_selector("text=Last step")
+    writer.scalars(123456, {"loss": 0.5, "accuracy": 0.9})
+    page.wait_for_selector("text=123,456", timeout=15000)
+    server.should_exit = True
+    thread.join(10)
+    page.wait_for_selector("text=does not answer", timeout=15000)
+    page.close()
+    assert not errors
