@@ -18,6 +18,7 @@ from torch import nn
 
 from fluoroscope.errors import LayerError, NumericalError
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.kept_tapes import kept_tape
 from fluoroscope.model.modes import ForwardTap, TailTap
 from fluoroscope.model.outputs import first_tensor, map_first_tensor
 from fluoroscope.model.probe import Call, Probe
@@ -99,13 +100,28 @@ def activations(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> di
 def tape(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> Tape:
     """One forward that records from the first of ``layers`` on.
 
-    The tensors of layers are what the next layer sees; a layer that works in place on them does not change them.
+    The tensors of layers are what the next layer sees; a layer that works in place on them does not change them. On a
+    CPU the part before the layers runs as a program from the third call on (:mod:`~fluoroscope.model.kept_tapes`).
 
     Raises:
         LayerError: a layer did not run.
     """
     if any(t.requires_grad for t in inputs.tensors):
         return _tape(study, inputs, layers, ForwardTap())  # the tape begins at the input
+    kept = kept_tape(study, inputs, layers)
+    if kept is not None and kept.ready(inputs):
+        return Tape(*kept.run(study, inputs))
+    before, study.notes = study.notes, []
+    taped = _own_tape(study, inputs, layers)
+    fresh, study.notes = study.notes, before
+    for note in fresh:
+        study.note(note)
+    if kept is not None:
+        kept.learn(study, inputs, taped.output, taped.scores, taped.tensors, fresh)
+    return taped
+
+
+def _own_tape(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> Tape:
     watch = TailTap()
     taped = _tape(study, inputs, layers, watch)
     return _tape(study, inputs, layers, ForwardTap()) if watch.missed else taped

@@ -8,6 +8,7 @@ Steps up to the first ones that need whole maps (flattening, means, dense layers
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,10 +19,11 @@ from fluoroscope.model.program.reach import Slide
 from fluoroscope.model.program.steps import Concatenation, Elementwise, Sliding, Step, Whole
 from fluoroscope.model.program.translation import TRANSLATIONS, Unsupported
 
-__all__ = ["Program", "Unsupported", "compiled"]
+__all__ = ["Program", "Unsupported", "compiled", "differentiable"]
 
 aten = torch.ops.aten
 SAME = {aten.alias.default, aten.detach.default, aten.lift_fresh.default, aten.clone.default}
+CUTS = {aten.detach.default, aten.lift_fresh.default}
 NORMS = {aten.native_batch_norm.default: 5, aten._native_batch_norm_legit_no_training.default: None}
 ELEMENTWISE = {aten.hardswish.default, aten._prelu_kernel.default}
 RESHAPES = {aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.squeeze.dim, aten.squeeze.dims} | {
@@ -61,6 +63,23 @@ def compiled(record: Operations, outputs: list[int]) -> Program:
     if record.values[0].ndim != 4:
         raise Unsupported("the input is no image (N, C, H, W)")
     return _Compiler(record, outputs).program()
+
+
+def differentiable(record: Operations, operations: Iterable[Operation]) -> list[Step]:
+    """Some of the record's operations as steps on whole values that autograd follows, nothing joined.
+
+    Raises:
+        Unsupported: something is not understood, or the network cuts the gradient off there (``detach``).
+    """
+    compiler, steps = _Compiler(record, []), []
+    for operation in operations:
+        if operation.function in CUTS:
+            raise Unsupported("the network detaches something")
+        step = compiler._translated(operation)
+        if isinstance(step, Sliding) and step.kernel is not None:
+            step.kernel.fused = False
+        steps.append(step)
+    return steps
 
 
 class _Compiler:
