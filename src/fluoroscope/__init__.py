@@ -95,6 +95,7 @@ _NAMES = {
     "with_verdict": "trust.checking",
     # training
     "open_runs": "training.store",
+    "record": "training.record",
     # pages
     "report": "reporting",
     # errors
@@ -167,6 +168,7 @@ if TYPE_CHECKING:
         TensorSummary,
         open_result,
     )
+    from fluoroscope.training.record import record
     from fluoroscope.training.store import open_runs
     from fluoroscope.trust.agreement import Agreement
     from fluoroscope.trust.checking import check_trust, with_verdict

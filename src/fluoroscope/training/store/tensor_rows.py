@@ -58,6 +58,7 @@ class TensorRows:
     def __init__(self) -> None:
         self._layouts: dict[str, int] = {}
         self._known: dict[Any, TensorLayout] = {}
+        self._kept: list[Any] = []
         self._rows: dict[int, list[tuple[int, float, Array, Array]]] = {}
         self._by_number: dict[int, TensorLayout] = {}
         self._texts: dict[int, str] = {}
@@ -81,10 +82,11 @@ class TensorRows:
         shapes = {np.shape(v) for v in statistics.values()} | {np.shape(h)[:-1] for h in histograms.values()}
         if shapes - {(len(names),)} or any(np.shape(h)[-1] != bins for h in histograms.values()):
             raise InputError("statistics of tensors differ in length", got=sorted(shapes), expected=f"({len(names)},)")
-        key = (tuple(names), tuple(statistics), tuple(histograms), bins, repr(facts) if facts else "")
+        key = (tuple(names), tuple(statistics), tuple(histograms), bins, id(facts))
         layout = self._known.get(key)
         if layout is None:
             layout = self._known[key] = TensorLayout(*key[:4], plain_values(dict(facts)))
+            self._kept.append(facts)  # an identity must not come to mean another object
         with np.errstate(over="ignore"):
             table = np.array(list(statistics.values()), SMALL) if statistics else np.zeros((0, len(names)), SMALL)
         counts = np.minimum(np.array(list(histograms.values())), 65535).astype("<u2") if histograms else np.zeros(0)

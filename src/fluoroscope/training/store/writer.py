@@ -28,6 +28,8 @@ from fluoroscope.training.store.tensor_rows import TensorRows
 
 __all__ = ["RunWriter", "ending"]
 
+NO_FACTS: dict[str, Any] = {}
+
 
 class RunWriter:
     """Writes one run: a new one in the folder ``folder``, or with ``resume`` one more part of a run that is there.
@@ -112,7 +114,7 @@ class RunWriter:
         histogram, ``facts["sampled"]`` the share of entries looked at, ``facts["exact"]`` whether it was all. Raises
         InputError.
         """
-        row = self._tensors.row(names, statistics, histograms or {}, facts or {})
+        row = self._tensors.row(names, statistics, histograms or {}, facts or NO_FACTS)
         moment = clock.time() if time is None else time
         self._connection.do(lambda sql: self._tensors.write(sql, row, step, moment))
         if self._tensors.full:

@@ -1,0 +1,241 @@
+"""Statistics of activations during one ordinary forward of a training: of modules and of functions called in between.
+
+Hooks are there only while armed. What is looked at is a sample of positions; no output is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from fluoroscope.model.outputs import first_tensor
+
+__all__ = ["QUANTITIES", "ActivationWatch", "compiled"]
+
+QUANTITIES = ("mean", "std", "min", "max", "zero_share", "dead", "saturated")
+NEVER = 0x7FC0F15C  # the bits of the NaN that says "not recorded"
+NEAR_ZERO = 1e-3
+CHANNELS = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
+WHOLE = (nn.MultiheadAttention, nn.RNNBase)
+IDLE = (nn.Dropout, nn.modules.dropout._DropoutNd, nn.Identity, nn.Flatten, nn.Unflatten)
+
+Test = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What to ask of an activation function's output: where a unit counts as dead, which entries as saturated."""
+
+    zero: float | None = None
+    saturated: Test | None = None
+
+
+_RECTIFIER, _SMOOTH = _Kind(0.0), _Kind(NEAR_ZERO)
+KINDS: dict[str, _Kind] = {
+    "relu": _RECTIFIER,
+    "relu_": _RECTIFIER,
+    "threshold": _RECTIFIER,
+    "relu6": _Kind(0.0, lambda y: y >= 6),
+    "gelu": _SMOOTH,
+    "silu": _SMOOTH,
+    "mish": _SMOOTH,
+    "softplus": _SMOOTH,
+    "hardswish": _SMOOTH,
+    "leaky_relu": _Kind(),
+    "elu": _Kind(None, lambda y: y < -0.99),
+    "selu": _Kind(None, lambda y: y < -0.99 * 1.7580993408473766),
+    "sigmoid": _Kind(None, lambda y: (y < 0.01) | (y > 0.99)),
+    "hardsigmoid": _Kind(None, lambda y: (y <= 0) | (y >= 1)),
+    "tanh": _Kind(None, lambda y: y.abs() > 0.99),
+    "hardtanh": _Kind(None, lambda y: (y <= -1) | (y >= 1)),
+    "softsign": _Kind(None, lambda y: y.abs() > 0.99),
+}
+"""By the name of the function; the module of a function is its name without underscores (``LeakyReLU``)."""
+_BY_MODULE = {name.replace("_", ""): name for name in KINDS}
+
+
+def compiled(module: nn.Module) -> bool:
+    """Whether a network or a part of it runs compiled, where hooks are not called."""
+    return any(
+        "_orig_mod" in m._modules or getattr(m, "_compiled_call_impl", None) is not None for m in module.modules()
+    )
+
+
+@dataclass
+class ActivationWatch:
+    """Watches the next forward of ``module`` (the network itself, without wrappers).
+
+    :meth:`arm` installs hooks, :meth:`disarm` removes them. In between, the first forward with gradients switched on
+    fills ``found``: (7,) float32 on the network's device by layer, in the order of execution, for each of
+    :data:`QUANTITIES`. Functions called in the forward of a module are named after both, ``block.1:relu``; the second
+    call of the same ``block.1:relu@1``.
+    """
+
+    module: nn.Module
+    rows: int = 2048
+    clean: Callable[[str], str] = str
+    found: dict[str, torch.Tensor] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._handles: list[RemovableHandle] = []
+        self._stack: list[tuple[str, nn.Module]] = []
+        self._mode: _Functions | None = None
+        self._calls: dict[str, int] = {}
+        self._inside = self._done = False
+        self._axis: tuple[torch.Size, int] | None = None
+
+    @property
+    def armed(self) -> bool:
+        """Whether hooks are installed."""
+        return bool(self._handles)
+
+    def arm(self) -> None:
+        """Install the hooks; what was found before is forgotten."""
+        self.disarm()
+        self.found, self.order, self._calls, self._done = {}, [], {}, False
+        for name, module in self.module.named_modules():
+            clean = self.clean(name)
+            self._handles.append(module.register_forward_pre_hook(self._entering(clean, module)))
+            hook = self._leaving(clean, module)
+            self._handles.append(module.register_forward_hook(hook, with_kwargs=False, always_call=True))
+
+    def disarm(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._leave_mode()
+        self._stack.clear()
+        self._inside = False
+
+    # ------------------------------------------------------------------ hooks
+
+    def _entering(self, name: str, module: nn.Module) -> Callable[..., None]:
+        root = module is self.module
+
+        def enter(*_: Any) -> None:
+            if self._done or not torch.is_grad_enabled():
+                return
+            if root and not self._inside:
+                self._inside = True
+                self._mode = _Functions(self)
+                self._mode.__enter__()  # type: ignore[no-untyped-call]
+            self._stack.append((name, module))
+            self.order.append(name)
+
+        return enter
+
+    def _leaving(self, name: str, module: nn.Module) -> Callable[..., None]:
+        root = module is self.module
+        watched = _watched(module)
+
+        def leave(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if self._done or not self._stack or self._stack[-1][1] is not module:
+                return
+            self._stack.pop()
+            if root and self._inside and not self._stack:
+                self._leave_mode()
+                self._inside, self._done = False, True
+            if watched and output is not None:
+                kind = KINDS[_BY_MODULE[k]] if (k := type(module).__name__.lower()) in _BY_MODULE else None
+                self._see(name, first_tensor(output), kind, module)
+
+        return leave
+
+    def _leave_mode(self) -> None:
+        if self._mode is not None:
+            mode, self._mode = self._mode, None
+            mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    def called(self, function: str, output: Any) -> None:
+        """A function of :data:`KINDS` was called inside the forward."""
+        if self._done or not self._stack:
+            return
+        name, module = self._stack[-1]
+        if type(module).__name__.lower() not in _BY_MODULE:
+            self._see(f"{name}:{function.rstrip('_')}", first_tensor(output), KINDS[function], None)
+
+    # ------------------------------------------------------------------ statistics
+
+    def _see(self, name: str, output: torch.Tensor | None, kind: _Kind | None, module: nn.Module | None) -> None:
+        if output is None or not output.is_floating_point() or output.ndim < 2 or not output.numel():
+            return
+        call = self._calls[name] = self._calls.get(name, -1) + 1
+        if call and not self._inside:
+            return  # without a forward of the whole, a second call may be another batch
+        key = f"{name}@{call}" if call else name
+        with torch.no_grad(), torch._C.DisableTorchFunction():
+            self.found[key] = _statistics(_sample(output.detach(), self._units(output, module), self.rows), kind)
+        self.order.append(key)
+
+    def _units(self, output: torch.Tensor, module: nn.Module | None) -> int:
+        """The axis of units: channels after a convolution and what keeps its shape, features elsewhere."""
+        if module is not None and isinstance(module, CHANNELS):
+            axis = 1
+        elif self._axis is not None and self._axis[0] == output.shape:
+            axis = self._axis[1]
+        else:
+            axis = 1 if output.ndim >= 4 and module is None else output.ndim - 1
+        self._axis = (output.shape, axis)
+        return axis
+
+
+class _Functions(TorchFunctionMode):
+    """Sees activation functions that are called without a module."""
+
+    def __init__(self, watch: ActivationWatch) -> None:
+        super().__init__()
+        self.watch = watch
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the function; look at what it gives."""
+        output = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name in KINDS:
+            self.watch.called(name, output)
+        return output
+
+
+def _watched(module: nn.Module) -> bool:
+    return isinstance(module, WHOLE) or not (module._modules or isinstance(module, IDLE))
+
+
+def _sample(output: torch.Tensor, axis: int, most: int) -> torch.Tensor:
+    """Rows (R, U) float32 of at most about ``most`` positions, evenly out of all examples and places."""
+    moved = output.movedim(axis, -1)
+    strides = [1] * (moved.ndim - 1)
+    shape = list(moved.shape[:-1])
+    while _product(-(-n // k) for n, k in zip(shape, strides, strict=True)) > most:
+        longest = max(range(len(shape)), key=lambda i: shape[i] / strides[i])
+        strides[longest] += 1
+    part = moved[tuple(slice(None, None, k) for k in strides)]
+    return part.reshape(-1, part.shape[-1]).to(torch.float32)
+
+
+def _product(sizes: Any) -> int:
+    total = 1
+    for size in sizes:
+        total *= size
+    return total
+
+
+def _statistics(rows: torch.Tensor, kind: _Kind | None) -> torch.Tensor:
+    never = torch.tensor(NEVER, dtype=torch.int32, device=rows.device).view(torch.float32)
+    std, mean = torch.std_mean(rows, correction=0)
+    low, high = rows.aminmax()
+    zero = (rows == 0).to(torch.float32).mean()
+    dead = saturated = never
+    if kind is not None and kind.zero is not None:
+        dead = (rows.abs() <= kind.zero).all(0).to(torch.float32).mean()
+    if kind is not None and kind.saturated is not None:
+        saturated = kind.saturated(rows).to(torch.float32).mean()
+    return torch.stack([mean, std, low, high, zero, dead, saturated])

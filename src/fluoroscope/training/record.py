@@ -1,0 +1,107 @@
+"""``fs.record``: one line that watches a training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+from torch.optim import Optimizer
+
+from fluoroscope.errors import InputError, ModelError
+from fluoroscope.training.recorder.ranks import Ranks
+from fluoroscope.training.recorder.recording import Recording
+from fluoroscope.training.recorder.settings import Settings
+from fluoroscope.training.recorder.watched import as_optimizers
+from fluoroscope.training.store import RunWriter
+
+__all__ = ["record"]
+
+
+def record(
+    model: nn.Module,
+    optimizer: Optimizer | Sequence[Optimizer],
+    run: str | None = None,
+    dir: str | Path = "runs",
+    *,
+    config: Any = None,
+    every: int = 1,
+    exact_every: int = 100,
+    activations: bool = True,
+    activations_every: int = 10,
+    sample: int = 1024,
+    updates: Literal["auto", "exact", "sampled"] = "auto",
+    histograms: bool = True,
+    scaler: Any = None,
+    ranks: Literal["zero", "all"] = "zero",
+    resume: bool = False,
+    samples_per_step: float | None = None,
+) -> Recording:
+    """Watch a training: ``with fs.record(model, optimizer, run="baseline") as run: ... run.log(loss=loss)``.
+
+    At every step of the optimizer, for every parameter it holds: the exact L2 norms of gradient, weight and update, and
+    from a strided sample mean, standard deviation, extremes, share of zeros and a histogram. Gradients are those the
+    optimizer uses: accumulated, unscaled, after clipping (``run.before_clipping()`` reads them earlier). The update is
+    the difference of the weights after and before the step. NaN and infinity are recorded like any other value. The
+    network and the optimizer are as before when the block ends, also after an error.
+
+    Args:
+        model: the network, or its wrapper (``torch.compile``, DDP, FSDP).
+        optimizer: one or several.
+        run: the name; a number is added where it is taken. The date and time where None.
+        dir: the folder of runs.
+        config: what the run should be told apart by: a mapping, dataclass or namespace.
+        every: tensors are looked at every so many steps.
+        exact_every: statistics over all entries instead of samples, every so many steps; 0 for never.
+        activations: whether activations are watched, ``activations_every`` steps apart.
+        activations_every: see there.
+        sample: entries looked at in each tensor.
+        updates: ``exact`` norms of updates need a copy of the weights; ``sampled`` ones estimate them; ``auto`` is
+            exact up to 1 GiB of weights.
+        histograms: whether histograms are kept.
+        scaler: the GradScaler of mixed precision, so that the steps it leaves out are recorded.
+        ranks: which processes of a distributed training write.
+        resume: go on with the run of that name.
+        samples_per_step: examples in a step, for the throughput.
+
+    Raises:
+        ModelError, InputError: not a network, not an optimizer.
+        OptionError: an option is outside what is accepted.
+        ResultFileError: the folder can't be written to.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError("fs.record watches a network", got=type(model).__name__, expected="a torch.nn.Module")
+    optimizers = as_optimizers(optimizer)
+    for each in optimizers:
+        if not hasattr(each, "param_groups"):
+            raise InputError(
+                "fs.record watches optimizers", got=type(each).__name__, expected="a torch.optim.Optimizer"
+            )
+    settings = Settings(
+        every=every,
+        exact_every=exact_every,
+        activations_every=activations_every if activations else 0,
+        sample=sample,
+        updates=updates,
+        histograms=histograms,
+    )
+    part = Ranks.here(model, ranks)
+    begin = _Beginning(dir, run or time.strftime("run %Y-%m-%d %H.%M.%S"), config, resume, part)
+    return Recording(model, optimizers, settings, part, begin, scaler, samples_per_step=samples_per_step)
+
+
+class _Beginning:
+    """Makes the writer when the block begins; the processes of a distributed training agree on the folder."""
+
+    def __init__(self, folder: str | Path, name: str, config: Any, resume: bool, ranks: Ranks) -> None:
+        self.folder, self.name, self.config, self.resume, self.ranks = folder, name, config, resume, ranks
+
+    def __call__(self, **facts: Any) -> RunWriter:
+        if self.ranks.rank == 0:
+            writer = RunWriter(self.folder, self.name, config=self.config, resume=self.resume, **facts)
+            self.ranks.agreed(writer.name)
+            return writer
+        name = self.ranks.agreed(None)
+        return RunWriter(self.folder, name or self.name, config=self.config, rank=self.ranks.rank, resume=True, **facts)

@@ -1,0 +1,184 @@
+"""One optimizer under watch: gradients before its step, weights and changes after it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from fluoroscope.results import Array
+from fluoroscope.training.recorder.exact import exact_statistics
+from fluoroscope.training.recorder.norms import norms, rare_norm
+from fluoroscope.training.recorder.samples import Samples
+from fluoroscope.training.recorder.settings import Settings
+from fluoroscope.training.recorder.shards import Shards
+from fluoroscope.training.recorder.sparse import dense_entries
+from fluoroscope.training.recorder.updates import Updates
+from fluoroscope.training.recorder.watched import group_key, local, watch
+
+__all__ = ["Measured", "OptimizerWatch"]
+
+COPY_LIMIT = 1 << 30
+"""Bytes of weights beyond which the change of a step is estimated from samples, unless exact norms are asked for."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one step gave, still on the device: ``norms`` (Q, L) float64 and ``entries`` (3, n) float32.
+
+    ``present`` (L,) says which parameters have a gradient; ``exact`` (L, 5) statistics by quantity where it was time.
+    """
+
+    names: tuple[str, ...]
+    samples: Samples
+    present: Array
+    norms: torch.Tensor
+    entries: torch.Tensor
+    exact: dict[str, torch.Tensor]
+    estimated: bool
+    nonfinite: dict[str, float]
+
+
+class OptimizerWatch:
+    """Reads the parameters of ``optimizer`` around its steps. Nothing of the training is changed."""
+
+    def __init__(
+        self, optimizer: Optimizer, names: dict[int, str], settings: Settings, model: nn.Module | None
+    ) -> None:
+        self.optimizer, self.settings, self._names, self._model = optimizer, settings, names, model
+        self.steps = 0
+        self._plan()
+
+    def _plan(self) -> None:
+        """Look again at which parameters there are."""
+        self.watched = watch(self.optimizer, self._names)
+        self._parts = [local(p) for p in self.watched.parameters]
+        self._places = [p.data_ptr() for p in self._parts]
+        self.shards = Shards(self.watched.parameters, self._model)
+        self.samples = Samples([p.shape for p in self._parts], self.settings.sample)
+        size = sum(p.numel() * p.element_size() for p in self._parts)
+        wanted = self.settings.updates
+        self.copies = wanted == "exact" or (wanted == "auto" and size <= COPY_LIMIT)
+        self._updates = Updates(self._parts) if self.copies else None
+        self._last = self.samples.take(self._parts)
+        self._versions = [p._version for p in self.watched.parameters]
+        self._gradient_norms: torch.Tensor | None = None
+        self._gradient_entries: torch.Tensor | None = None
+        self._exact: dict[str, torch.Tensor] = {}
+
+    def fresh(self, all_of_them: bool = False) -> None:
+        """Before a step: notice parameters that joined, moved, or were changed by somebody else than the optimizer."""
+        if group_key(self.optimizer) != self.watched.key or self._moved():
+            self._plan()
+            return
+        versions = [p._version for p in self.watched.parameters]
+        changed = [i for i, (a, b) in enumerate(zip(versions, self._versions, strict=True)) if a != b or all_of_them]
+        if changed:
+            if self._updates is not None:
+                for i in changed:
+                    self._updates.renew(i)
+            self._last = self.samples.take(self._parts)
+
+    def _moved(self) -> bool:
+        now = [local(p).data_ptr() for p in self.watched.parameters]
+        return now != self._places
+
+    # ------------------------------------------------------------------ gradients
+
+    def gradients(self, exact: bool) -> None:
+        """Read the gradients as they are now; divided by the scale that a fused optimizer takes off by itself."""
+        scale = getattr(self.optimizer, "grad_scale", None)
+        found = [None if p.grad is None else p.grad.detach() for p in self.watched.parameters]
+        self.present = np.array([g is not None for g in found], bool)
+        parts = [None if g is None else local(g) for g in found]
+        there = [p for p in parts if p is not None and p.numel()]
+        where = [i for i, p in enumerate(parts) if p is not None and p.numel()]
+        result = torch.zeros(len(parts), dtype=torch.float64, device=self._last.device)
+        if there:
+            result[where] = norms(there).to(result.device)
+        entries = self.samples.take(
+            [dense_entries(g, p, self.samples, i) for i, (g, p) in enumerate(zip(found, parts, strict=True))]
+        )
+        if scale is not None:
+            result, entries = result / scale, entries / scale
+        self._gradient_norms, self._gradient_entries = result, entries
+        self._gradients = parts
+        self._scale = scale
+        if exact:
+            self._exact = {"gradient": exact_statistics(parts, found, scale)}
+
+    @property
+    def unread(self) -> bool:
+        """Whether the gradients of this step were not read yet (an optimizer that computes them in its step)."""
+        return self._gradient_norms is None
+
+    def total_gradient(self) -> torch.Tensor:
+        """The norm of all gradients together as they are now."""
+        there = [g for g in self.watched.gradients if g is not None and g.numel()]
+        found = norms(there) if there else torch.zeros(1, dtype=torch.float64)
+        if len(there) == len(self._parts):
+            found = self.shards.whole(found[None])[0]
+        total: torch.Tensor = torch.linalg.vector_norm(found)
+        return total
+
+    # ------------------------------------------------------------------ after the step
+
+    def changes(self, exact: bool) -> Measured:
+        """After the step: norms of weights and of what the step changed; the copies are renewed."""
+        assert self._gradient_norms is not None
+        assert self._gradient_entries is not None
+        if exact:
+            self._exact["weight"] = exact_statistics(self._parts)
+            if self._updates is not None:
+                self._exact["update"] = exact_statistics([self._updates.changes(i) for i in range(len(self._parts))])
+        entries = self.samples.take(self._parts)
+        moved = entries - self._last
+        if self._updates is not None:
+            of_weights, of_changes = self._updates.measure()
+        else:
+            of_weights, of_changes = norms(self._parts), self._estimated(moved)
+        together = torch.stack([self._gradient_norms, of_weights, of_changes])
+        nonfinite = self._mend(together)
+        measured = Measured(
+            self.watched.names,
+            self.samples,
+            self.present,
+            self.shards.whole(together),
+            torch.stack([self._gradient_entries, entries, moved]),
+            self._exact,
+            not self.copies,
+            nonfinite,
+        )
+        self._last, self._exact, self._gradients = entries, {}, []
+        self._gradient_norms = self._gradient_entries = None
+        self._versions = [p._version for p in self.watched.parameters]
+        return measured
+
+    def _estimated(self, moved: torch.Tensor) -> torch.Tensor:
+        """Norms of changes from samples alone: the mean square of the entries looked at, for all of them."""
+        sizes = torch.as_tensor(self.samples.sizes, device=moved.device)
+        owner = torch.repeat_interleave(torch.arange(len(sizes), device=moved.device), sizes)
+        squares = torch.zeros(len(sizes), dtype=torch.float64, device=moved.device)
+        squares.index_add_(0, owner, moved.double().square())
+        share = torch.as_tensor(self.samples.numbers / np.maximum(self.samples.sizes, 1), device=moved.device)
+        return (squares * share).sqrt_()
+
+    def _mend(self, found: torch.Tensor) -> dict[str, float]:
+        """On a processor: norms whose squares left the range of float32, and how much of a gradient is not finite."""
+        if found.device.type != "cpu":
+            return {}
+        nonfinite: dict[str, float] = {}
+        odd = ~(torch.isfinite(found[:2]) & (found[:2] != 0))
+        for row, i in odd.nonzero().tolist():
+            part = self._gradients[i] if row == 0 else self._parts[i]
+            if part is None:
+                continue
+            found[row, i] = rare_norm(part) / (1.0 if self._scale is None or row else float(self._scale))
+            if row == 0 and not math.isfinite(float(found[row, i])):
+                bad = part.numel() - int(torch.isfinite(part).sum())
+                nonfinite[self.watched.names[i]] = bad / max(1, self.watched.parameters[i].numel())
+        return nonfinite

@@ -1,0 +1,361 @@
+"""Recording: a training under watch, from the first line of the block to its last."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from fluoroscope.errors import InputError
+from fluoroscope.model.activation_watch import ActivationWatch, compiled
+from fluoroscope.results import Array
+from fluoroscope.training.recorder.facts import about_model, environment
+from fluoroscope.training.recorder.machine import Pace, memory
+from fluoroscope.training.recorder.optimizer_watch import Measured, OptimizerWatch
+from fluoroscope.training.recorder.order import graph_order
+from fluoroscope.training.recorder.ranks import Ranks
+from fluoroscope.training.recorder.rows import Later, Rows
+from fluoroscope.training.recorder.scaler import ScalerWatch
+from fluoroscope.training.recorder.settings import Settings
+from fluoroscope.training.recorder.watched import clean_name, parameter_names, unwrapped
+from fluoroscope.training.store import Run, RunWriter
+from fluoroscope.training.store.writer import ending
+
+__all__ = ["Recording"]
+
+AFTER_CLIPPING = "accumulated, unscaled, as the optimizer used it: after clipping, where there is any"
+BEFORE_CLIPPING = "accumulated, unscaled, before clipping"
+
+
+class Recording:
+    """What ``with fs.record(...) as run`` gives. ``step`` counts finished steps of the optimizer (of the busiest one).
+
+    Values logged before the first step belong to step 0; what is logged after ``optimizer.step()`` to that step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Sequence[Optimizer],
+        settings: Settings,
+        ranks: Ranks,
+        begin: Callable[..., RunWriter],
+        scaler: Any = None,
+        first_step: int = 0,
+        samples_per_step: float | None = None,
+    ) -> None:
+        self.model, self.settings, self.step = model, settings, first_step
+        self._optimizers, self._ranks, self._begin = tuple(optimizers), ranks, begin
+        self._network = unwrapped(model)
+        self._scaler = ScalerWatch(scaler, self._skipped) if scaler is not None else None
+        self._samples_per_step = samples_per_step
+        self._handles: list[Any] = []
+        self._later: list[Later] = []
+        self._watches: dict[int, OptimizerWatch] = {}
+        self._writer: RunWriter | None = None
+        self._first = first_step
+        self._early = False
+        self._pace = Pace()
+
+    # ------------------------------------------------------------------ life
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(*ending(error))
+
+    def start(self) -> None:
+        """Begin: the run's folder is made, hooks are installed."""
+        if self._ranks.writes:
+            self._writer = self._begin(environment=environment(), model=about_model(self._network))
+            self._rows = Rows(self._writer, self.settings.histograms)
+            self.step = self._first = max(self._first, _steps_so_far(self._writer))
+        names = parameter_names(self._network)
+        if self._ranks.measures:
+            for optimizer in self._optimizers:
+                self._watches[id(optimizer)] = OptimizerWatch(optimizer, names, self.settings, self.model)
+                self._hook(optimizer)
+        hidden = compiled(self.model)
+        wanted = self._ranks.writes and self.settings.activations_every > 0
+        self._activations = ActivationWatch(self._network, clean=clean_name) if wanted and not hidden else None
+        self._tell(hidden)
+        self._arm()
+        if self._scaler is not None:
+            self._scaler.start()
+
+    def _hook(self, optimizer: Optimizer) -> None:
+        if hasattr(optimizer, "register_step_pre_hook"):
+            self._handles.append(optimizer.register_step_pre_hook(self._before_step))
+            self._handles.append(optimizer.register_step_post_hook(self._after_step))
+
+    def _tell(self, hidden: bool) -> None:
+        """Write down how the numbers are taken."""
+        if self._writer is None:
+            return
+        order, layers = graph_order(self._network, self._activations.order if self._activations else [])
+        notes = ["activations are not seen in a compiled network"] if hidden else []
+        self._writer.info(
+            recorder={
+                "gradient": AFTER_CLIPPING,
+                "update": "weights after the step less weights before it",
+                "settings": self.settings,
+                "ranks": self._ranks.text,
+                "order": order,
+                "layers": layers,
+                "notes": notes,
+            }
+        )
+
+    def close(self, state: str = "finished", error: str | None = None) -> None:
+        """End: hooks are removed, what is on its way is written, the state is set."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        if getattr(self, "_activations", None) is not None:
+            self._activations.disarm()  # type: ignore[union-attr]
+        if self._scaler is not None:
+            self._scaler.stop()
+        self._flush()
+        self._watches.clear()
+        if self._writer is not None:
+            self._writer.close(state, error)
+
+    @property
+    def path(self) -> Path | None:
+        """The run's folder; None in a process that does not write."""
+        return None if self._writer is None else self._writer.path
+
+    @property
+    def name(self) -> str | None:
+        """The run's name: the given one, with a number where it was taken."""
+        return None if self._writer is None else self._writer.name
+
+    @property
+    def lost(self) -> int:
+        """Records that could not be written."""
+        return 0 if self._writer is None else self._writer.lost
+
+    def read(self) -> Run:
+        """The same run for reading. Raises InputError in a process that does not write."""
+        if self.path is None:
+            raise InputError("this process writes no run", expected="rank 0, or ranks='all'")
+        return Run(self.path)
+
+    # ------------------------------------------------------------------ logging
+
+    def log(self, values: Mapping[str, Any] | None = None, /, *, step: int | None = None, **named: Any) -> None:
+        """Write values at the current step: numbers, or tensors of one entry (from an accelerator without waiting).
+
+        Raises:
+            InputError: a value is no single number.
+        """
+        given = _flattened({**(values or {}), **named})
+        if self._writer is None or not given:
+            return
+        at, time = self.step if step is None else int(step), clock.time()
+        tensors = {n: _single(n, v) for n, v in given.items() if isinstance(v, torch.Tensor)}
+        numbers = {n: v if n in tensors else _number(n, v) for n, v in given.items()}
+        writer = self._writer
+
+        def write(found: dict[str, Array]) -> None:
+            writer.scalars(at, {n: float(found[n]) if n in found else v for n, v in numbers.items()}, time)
+
+        self._put(Later(tensors, write))
+
+    def _put(self, later: Later) -> None:
+        """Do it now where nothing is waited for, else a step later, in order."""
+        if later.waits or self._later:
+            self._later.append(later)
+        else:
+            later.finish()
+
+    def _flush(self) -> None:
+        later, self._later = self._later, []
+        for entry in later:
+            entry.finish()
+
+    def before_clipping(self) -> None:
+        """Read the gradients now, before they are clipped, instead of as the optimizer uses them.
+
+        Call it after the last ``backward()`` (and after ``scaler.unscale_``) of every step; the norm after clipping is
+        recorded beside it, as ``norm/gradient_clipped``.
+        """
+        for watch in self._watches.values():
+            watch.fresh()
+            watch.gradients(self.settings.due(self.settings.exact_every, self.step + 1 - self._first))
+        if not self._early and self._writer is not None:
+            self._writer.info(recorder={**_recorder(self._writer), "gradient": BEFORE_CLIPPING})
+        self._early = True
+
+    # ------------------------------------------------------------------ hooks
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        with torch.no_grad():
+            watch = self._watches[id(optimizer)]
+            number = watch.steps + 1
+            if not self.settings.due(self.settings.every, number):
+                return
+            watch.fresh(all_of_them=self.settings.every > 1)
+            closure = args[0] if args else kwargs.get("closure")
+            if closure is None and not self._early:
+                watch.gradients(self.settings.due(self.settings.exact_every, number))
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        with torch.no_grad():
+            self.stepped(optimizer)
+
+    def stepped(self, optimizer: Any) -> None:
+        """An optimizer has made a step (called by hooks, and by integrations whose optimizers have none)."""
+        watch = self._watches[id(optimizer)]
+        watch.steps += 1
+        self.step = max(self.step, self._first + watch.steps)
+        self._flush()
+        exact = self.settings.due(self.settings.exact_every, watch.steps)
+        extra = self._rates(optimizer) | self._timing(optimizer)
+        measured = None
+        if self.settings.due(self.settings.every, watch.steps):
+            if watch.unread:
+                watch.gradients(exact)
+            elif self._early:
+                extra["norm/gradient_clipped"] = watch.total_gradient()
+            measured = watch.changes(exact)
+        self._write(measured, extra, self._activations_found() if optimizer is self._optimizers[0] else None)
+        self._arm()
+
+    def _write(
+        self, measured: Measured | None, extra: dict[str, Any], activations: tuple[list[str], torch.Tensor] | None
+    ) -> None:
+        if self._writer is None:
+            return
+        step, time, writer, rows = self.step, clock.time(), self._writer, self._rows
+        tensors = {n: v for n, v in extra.items() if isinstance(v, torch.Tensor)}
+        if measured is not None:
+            tensors |= {"norms": measured.norms, "entries": measured.entries}
+            tensors |= {f"exact/{q}": t for q, t in measured.exact.items()}
+        if activations is not None:
+            tensors["activations"] = activations[1]
+
+        def write(found: dict[str, Array]) -> None:
+            scalars = {n: float(found[n]) if n in found else v for n, v in extra.items()}
+            with writer.together():
+                if measured is not None:
+                    scalars |= rows.parameters(step, time, measured, found)
+                if activations is not None:
+                    rows.activations(step, time, activations[0], found["activations"])
+                writer.scalars(step, scalars, time)
+
+        self._put(Later(tensors, write))
+
+    def _skipped(self, optimizer: Any, scale: float) -> None:
+        """The scaler left out a step because a gradient was not finite: the gradients are recorded all the same."""
+        watch = self._watches.get(id(optimizer))
+        if watch is None:
+            return
+        with torch.no_grad():
+            watch.fresh()
+            watch.gradients(exact=False)
+            self._write(watch.changes(exact=False), {"amp/scale": scale, "amp/skipped": 1.0}, None)
+
+    # ------------------------------------------------------------------ what goes along
+
+    def _rates(self, optimizer: Any) -> dict[str, Any]:
+        """Learning rates by group; with several optimizers, by optimizer and group."""
+        place = self._optimizers.index(optimizer) if len(self._optimizers) > 1 else None
+        groups = optimizer.param_groups
+        found = {}
+        for i, group in enumerate(groups):
+            parts = ([str(place)] if place is not None else []) + (
+                [str(group.get("name", i))] if len(groups) > 1 else []
+            )
+            rate = group.get("lr")
+            if rate is not None:
+                found["/".join(["learning_rate", *parts])] = rate if isinstance(rate, torch.Tensor) else float(rate)
+        return found
+
+    def _timing(self, optimizer: Any) -> dict[str, Any]:
+        if optimizer is not self._optimizers[0]:
+            return {}
+        found: dict[str, Any] = {}
+        seconds = self._pace.step()
+        if seconds:
+            found["time/step"] = seconds
+            if self._samples_per_step:
+                found["throughput/samples_per_second"] = self._samples_per_step / seconds
+        if self._scaler is not None:
+            found["amp/scale"] = self._scaler.scale
+        if self.settings.due(self.settings.memory_every, self.step - self._first):
+            found |= memory()
+        return found
+
+    # ------------------------------------------------------------------ activations
+
+    def _arm(self) -> None:
+        """Hooks for the next forward, where activations are due at the next step."""
+        watch = self._activations
+        if watch is None:
+            return
+        due = self.settings.due(self.settings.activations_every, self.step + 1 - self._first)
+        if due and not watch.armed:
+            watch.arm()
+
+    def _activations_found(self) -> tuple[list[str], torch.Tensor] | None:
+        watch = self._activations
+        if watch is None or not watch.armed:
+            return None
+        watch.disarm()
+        if not watch.found:
+            return None
+        if not getattr(self, "_ordered", False) and self._writer is not None:
+            self._ordered = True
+            order, layers = graph_order(self._network, watch.order)
+            self._writer.info(recorder={**_recorder(self._writer), "order": order, "layers": layers})
+        return list(watch.found), torch.stack(list(watch.found.values()))
+
+
+def _recorder(writer: RunWriter) -> dict[str, Any]:
+    found: dict[str, Any] = Run(writer.path).facts.get("recorder") or {}
+    return found
+
+
+def _steps_so_far(writer: RunWriter) -> int:
+    return Run(writer.path).last_step or 0
+
+
+def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        full = f"{prefix}/{name}" if prefix else str(name)
+        found.update(_flattened(value, full) if isinstance(value, Mapping) else {full: value})
+    return found
+
+
+def _single(name: str, value: torch.Tensor) -> torch.Tensor:
+    if value.numel() != 1:
+        raise InputError(
+            f"the value logged as {name!r} is no single number",
+            got=f"a tensor of shape {tuple(value.shape)}",
+            remedy="log its mean, or what else is meant",
+        )
+    found = value.detach()
+    found = getattr(found, "_local_tensor", found)
+    return found.reshape(()).to(torch.float64 if found.device.type != "mps" else torch.float32, copy=True)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(np.asarray(value).item() if not isinstance(value, int | float) else value)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the value logged as {name!r} is no number", got=value, expected="a number, or a tensor of one entry"
+        ) from error

@@ -1,0 +1,148 @@
+"""From what a step measured to rows of the store: NumPy on the host, names as readers know them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from fluoroscope.model.activation_watch import QUANTITIES
+from fluoroscope.results import Array
+from fluoroscope.training.recorder.exact import ORDER
+from fluoroscope.training.recorder.optimizer_watch import Measured
+from fluoroscope.training.recorder.samples import EDGES
+from fluoroscope.training.store.coding import missing
+from fluoroscope.training.store.writer import RunWriter
+
+__all__ = ["Later", "Rows"]
+
+QUANTITY = ("gradient", "weight", "update")
+
+
+@dataclass
+class Later:
+    """Tensors on their way to the host, and what is to be done with them there.
+
+    From an accelerator they are copied without waiting; what is to be done is done a step later.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    use: Callable[[dict[str, Array]], None]
+    _events: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.waits = any(t.device.type != "cpu" for t in self.tensors.values())
+        if not self.waits:
+            return
+        self.tensors = {k: _sent(t) for k, t in self.tensors.items()}
+        device = torch.accelerator.current_accelerator()
+        if device is not None and device.type == "cuda":
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record()
+            self._events.append(event)
+        else:
+            self._events.append(torch.accelerator)
+
+    def finish(self) -> None:
+        """Wait until they have arrived, and use them."""
+        for event in self._events:
+            event.synchronize()
+        self.use({k: t.numpy() for k, t in self.tensors.items()})
+
+
+def _sent(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.device.type == "cpu":
+        return tensor
+    if tensor.device.type == "mps":
+        tensor = tensor.float() if tensor.dtype == torch.float64 else tensor
+        return tensor.to("cpu")
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor, non_blocking=True)
+
+
+class Rows:
+    """Writes measurements into the store."""
+
+    def __init__(self, writer: RunWriter, histograms: bool) -> None:
+        self.writer, self.histograms = writer, histograms
+        self._facts: dict[int, dict[str, Any]] = {}
+        self._kept: list[Any] = []
+
+    def parameters(self, step: int, time: float, measured: Measured, found: dict[str, Array]) -> dict[str, float]:
+        """Write one optimizer's parameters; returns the norms of all of them together."""
+        statistics: dict[str, Array] = {}
+        counts: dict[str, Array] = {}
+        absent = ~measured.present
+        ratio = np.divide(found["norms"][2], found["norms"][1], where=found["norms"][1] > 0, out=_never(len(absent)))
+        for i, quantity in enumerate(QUANTITY):
+            statistics[f"{quantity}/norm"] = found["norms"][i].astype(np.float32)
+            entries = np.ascontiguousarray(found["entries"][i])
+            for key, values in measured.samples.statistics(entries).items():
+                statistics[f"{quantity}/{key}"] = _where_sampled(values, measured)
+            if self.histograms:
+                counts[quantity] = measured.samples.histogram(entries)
+        statistics["update/ratio"] = ratio
+        for key, values in statistics.items():
+            if key.startswith("gradient/"):
+                values[absent] = missing(1)[0]
+        if "gradient" in counts:
+            counts["gradient"][absent] = 0
+        self.writer.tensors(step, measured.names, statistics, counts, time=time, facts=self._about(measured))
+        self._exact(step, time, measured, found)
+        self._nonfinite(step, time, measured)
+        return {f"norm/{q}": _total(found["norms"][i]) for i, q in enumerate(QUANTITY)}
+
+    def _about(self, measured: Measured) -> dict[str, Any]:
+        key = id(measured.samples)
+        if key not in self._facts:
+            share = float(measured.samples.sizes.sum() / max(1, measured.samples.numbers.sum()))
+            edges = dict.fromkeys(QUANTITY, EDGES) if self.histograms else {}
+            self._facts[key] = {"edges": edges, "sampled": share, "update_norm": _how(measured)}
+            self._kept.append(measured.samples)  # an identity must not come to mean another object
+        return self._facts[key]
+
+    def _exact(self, step: int, time: float, measured: Measured, found: dict[str, Array]) -> None:
+        tables = {q: found[f"exact/{q}"] for q in measured.exact}
+        if tables:
+            statistics = {
+                f"{q}/{k}": np.ascontiguousarray(t[:, i]) for q, t in tables.items() for i, k in enumerate(ORDER)
+            }
+            for key, values in statistics.items():
+                if key.startswith("gradient/"):
+                    values[~measured.present] = missing(1)[0]
+            self.writer.tensors(step, measured.names, statistics, time=time, facts=EXACT)
+
+    def _nonfinite(self, step: int, time: float, measured: Measured) -> None:
+        if measured.nonfinite:
+            shares = np.array([measured.nonfinite.get(n, 0.0) for n in measured.names], np.float32)
+            self.writer.tensors(step, measured.names, {"gradient/nonfinite_share": shares}, time=time)
+
+    def activations(self, step: int, time: float, names: list[str], table: Array) -> None:
+        """Write one forward's activations (layers, quantities)."""
+        columns = {f"activation/{q}": np.ascontiguousarray(table[:, i]) for i, q in enumerate(QUANTITIES)}
+        self.writer.tensors(step, names, columns, time=time)
+
+
+EXACT = {"exact": True}
+
+
+def _how(measured: Measured) -> str:
+    return "estimated from samples" if measured.estimated else "exact"
+
+
+def _never(count: int) -> Array:
+    return missing(count)
+
+
+def _where_sampled(values: Array, measured: Measured) -> Array:
+    made = values.astype(np.float32)
+    made[measured.samples.sizes == 0] = missing(1)[0]
+    return made
+
+
+def _total(norms: Array) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sqrt(np.square(norms).sum()))

@@ -1,0 +1,121 @@
+"""Strided samples of many tensors and their statistics: mean, spread, extremes, share of zeros, signed log histogram.
+
+A sample is every k-th entry in the order of memory. k shares no factor with the lengths of the axes, so that a sample
+never walks down one column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from fluoroscope.results import Array
+from fluoroscope.training.recorder.norms import flat
+
+__all__ = ["BINS", "EDGES", "Entries", "Samples", "counts", "stride_of"]
+
+LOWEST, HIGHEST = -48, 16
+"""Exponents of two of the smallest and the largest magnitude that histograms tell apart."""
+SIDE = HIGHEST - LOWEST
+BINS = 2 * SIDE + 1
+EDGES = np.concatenate([-(2.0 ** np.arange(HIGHEST, LOWEST - 1, -1)), 2.0 ** np.arange(LOWEST, HIGHEST + 1)])
+"""Edges (B + 1,) of the histograms: factors of two, and one bin around zero for what is below 2**-48."""
+
+
+def stride_of(shape: Sequence[int], most: int) -> int:
+    """The stride with which a tensor of that shape gives about ``most`` entries."""
+    stride = math.prod(shape) // most
+    while stride > 1 and any(math.gcd(stride, size) > 1 for size in shape):
+        stride -= 1
+    return max(1, stride)
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Entries that somebody else took, to be given to :meth:`Samples.take` in the place of their tensor."""
+
+    values: torch.Tensor
+
+
+class Samples:
+    """Where to look in some tensors, and what the entries found there say.
+
+    ``starts`` (L,) are where each tensor's entries begin in a sample of all of them; ``sizes`` (L,) how many they are.
+    """
+
+    def __init__(self, shapes: Sequence[Sequence[int]], most: int) -> None:
+        self._strides = [stride_of(shape, most) for shape in shapes]
+        numbers = [math.prod(shape) for shape in shapes]
+        self._takes = [min(most, -(-n // k)) for n, k in zip(numbers, self._strides, strict=True)]
+        self.numbers = np.array(numbers, np.int64)
+        self.sizes = np.array(self._takes, np.int64)
+        self.starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
+        self._full = np.flatnonzero(self.sizes)
+        self._owner = np.repeat(np.arange(len(shapes)), self.sizes)
+
+    def take(self, tensors: Sequence[torch.Tensor | Entries | None]) -> torch.Tensor:
+        """The entries of all tensors as one axis, float32, on their device; NaN for a tensor that is not there."""
+        device = next((t.device for t in tensors if isinstance(t, torch.Tensor)), torch.device("cpu"))
+        found = [self._part(t, i, device) for i, t in enumerate(tensors)]
+        if not found:
+            return torch.zeros(0)
+        if len({p.dtype for p in found}) == 1:
+            return torch.cat(found).to(torch.float32)
+        return torch.cat([p.to(torch.float32) for p in found])
+
+    def places(self, index: int) -> torch.Tensor:
+        """Where the entries of one tensor lie in the order of memory."""
+        return torch.arange(self._takes[index]) * self._strides[index]
+
+    def _part(self, tensor: torch.Tensor | Entries | None, index: int, device: torch.device) -> torch.Tensor:
+        take, stride = self._takes[index], self._strides[index]
+        if tensor is None:
+            return torch.full((take,), math.nan, device=device)
+        if isinstance(tensor, Entries):
+            return tensor.values
+        if tensor.is_contiguous():
+            return tensor.as_strided((take,), (stride,), tensor.storage_offset())
+        long = flat(tensor)
+        long = tensor.reshape(-1) if long is None else long
+        return long[::stride][:take]
+
+    def statistics(self, entries: Array) -> dict[str, Array]:
+        """Mean, standard deviation, minimum, maximum and share of exact zeros (L,) of each tensor's entries."""
+        found = {key: np.full(len(self.sizes), np.nan) for key in ("mean", "std", "min", "max", "zero_share")}
+        if not len(entries):
+            return found
+        where, sizes, starts = self._full, self.sizes[self._full], self.starts[self._full]
+        with np.errstate(invalid="ignore", over="ignore"):
+            wide = entries.astype(np.float64)
+            mean = np.add.reduceat(wide, starts) / sizes
+            wide -= np.repeat(mean, sizes)
+            np.square(wide, out=wide)
+            found["std"][where] = np.sqrt(np.add.reduceat(wide, starts) / sizes)
+            found["mean"][where] = mean
+            found["min"][where] = np.minimum.reduceat(entries, starts)
+            found["max"][where] = np.maximum.reduceat(entries, starts)
+            found["zero_share"][where] = np.add.reduceat((entries == 0).astype(np.int64), starts) / sizes
+        return found
+
+    def histogram(self, entries: Array) -> Array:
+        """Counts (L, B) of each tensor's finite entries between :data:`EDGES`."""
+        return counts(entries, self._owner, len(self.sizes))
+
+
+def counts(entries: Array, owner: Array, tensors: int) -> Array:
+    """Counts (L, B) of float32 ``entries``, each belonging to the tensor ``owner``; NaN and infinity are not counted.
+
+    The exponent is read from the bits: no logarithm is taken.
+    """
+    bits = np.ascontiguousarray(entries, np.float32).view(np.int32)
+    exponent = (bits >> 23) & 0xFF
+    step = np.clip(exponent - (127 + LOWEST - 1), 0, SIDE)
+    place = owner * BINS + SIDE + np.where(bits < 0, -step, step)
+    finite = exponent != 0xFF
+    if not finite.all():
+        place = place[finite]
+    return np.bincount(place, minlength=tensors * BINS).reshape(tensors, BINS)

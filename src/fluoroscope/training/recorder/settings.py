@@ -1,0 +1,47 @@
+"""What a recorder looks at, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fluoroscope.errors import OptionError
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Options of :func:`fluoroscope.record`, checked.
+
+    Raises:
+        OptionError: a value that is not accepted.
+    """
+
+    every: int = 1
+    exact_every: int = 100
+    activations_every: int = 10
+    sample: int = 1024
+    updates: Literal["auto", "exact", "sampled"] = "auto"
+    histograms: bool = True
+    noise_every: int = 0
+    curvature_every: int = 0
+    alignment: bool = False
+    memory_every: int = 20
+
+    def __post_init__(self) -> None:
+        for name, low in {"every": 1, "exact_every": 0, "activations_every": 0, "sample": 16, "noise_every": 0,
+                          "curvature_every": 0}.items():  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < low:
+                raise OptionError(f"fs.record: option {name!r} is out of range", got=value, expected=f"at least {low}")
+        if self.sample > 65535:
+            raise OptionError("fs.record: option 'sample' is out of range", got=self.sample, expected="16 to 65535")
+        if self.updates not in ("auto", "exact", "sampled"):
+            raise OptionError(
+                "fs.record: option 'updates' has no such choice", got=self.updates, expected="auto, exact or sampled"
+            )
+
+    def due(self, period: int, step: int) -> bool:
+        """Whether something done every ``period`` steps, the first one among them, is done at ``step`` (from 1)."""
+        return period > 0 and (step - 1) % period == 0
