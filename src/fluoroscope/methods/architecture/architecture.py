@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
 from fluoroscope.errors import ModelError
-from fluoroscope.methods.base import Method, option, provenance
+from fluoroscope.methods.base import Method, option, provenance, versions
 from fluoroscope.methods.progress import progress
 from fluoroscope.model.graph.examples import Example, examples
+from fluoroscope.model.graph.files.reading import graph_of_file, is_graph_file
 from fluoroscope.model.graph.tracing import Trace, parts_of, trace
 from fluoroscope.model.inputs import Inputs, prepare_inputs
+from fluoroscope.model.spec import load
 from fluoroscope.model.study import Study
 from fluoroscope.model.subject import Subject, as_subject
 from fluoroscope.model.targets import TargetLike
@@ -42,8 +45,11 @@ class Architecture(Method):
     that are new memory, for one forward.
 
     ``inputs`` is what the network takes: a tensor, a tuple of arguments, or a dict of keyword arguments. Without, one
-    example of a likely shape is made up, and a note says so. A forward that fails gives the graph up to there, with
-    the ``error`` on the node where it failed and ``complete`` false.
+    example of a likely shape is made up, and a note says so. ``model`` may also be a file:
+    ``.onnx`` and ``.pt2`` are read without running anything in them.
+
+    A forward that fails gives the graph up to there, with the ``error`` on the node where it failed and ``complete``
+    false.
 
     Returns a :class:`~fluoroscope.results.ModelGraph`.
 
@@ -72,9 +78,16 @@ class Architecture(Method):
     depth: int | None = option(None, "levels of modules that are written down; deeper ones are leaves", low=1)
 
     def __call__(
-        self, model: nn.Module | Subject, inputs: Any = None, loss: Any = None, *, target: TargetLike = "predicted"
+        self,
+        model: nn.Module | Subject | str | Path,
+        inputs: Any = None,
+        loss: Any = None,
+        *,
+        target: TargetLike = "predicted",
     ) -> ModelGraph:
         """The graph of ``model``; ``loss`` and ``target`` do not matter."""
+        if isinstance(model, (str, Path)):
+            return self._of_file(str(model))
         subject = as_subject(model)
         study = Study(subject, seed=self.seed)
         study.started = time.perf_counter()
@@ -88,6 +101,15 @@ class Architecture(Method):
         if not graph.complete:
             study.note(f"the trace ended early: {' '.join(str(found.error).split()) or type(found.error).__name__}")
         return graph.with_meta(**provenance(self, study, {"input_shapes": shapes}))
+
+    def _of_file(self, path: str) -> ModelGraph:
+        """The graph that a file tells of, or of the network that a name stands for."""
+        if not is_graph_file(path):
+            return self(load(path))
+        started = time.perf_counter()
+        graph = graph_of_file(path, fold=self.fold)
+        facts = {"method": self.name, "options": self.settings(), "model": graph.title, "versions": versions()}
+        return graph.with_meta(**facts, seconds=round(time.perf_counter() - started, 4))
 
     def _traced(self, study: Study, inputs: Any) -> tuple[Trace, list[list[int]]]:
         """The trace, and the shapes of the inputs that it was made with."""

@@ -56,6 +56,7 @@ class _Sheet:
     weight: dict[tuple[int, int], int] = field(default_factory=dict)
     times: list[int] = field(default_factory=list)
     folds: dict[int, list[Run]] = field(default_factory=dict)
+    waiting: list[tuple[_Frame, int, int, Step | None, int]] = field(default_factory=list)
 
 
 def emitted(root: Step, *, fold: bool = True, depth: int | None = None, **fields: Any) -> ModelGraph:
@@ -64,6 +65,8 @@ def emitted(root: Step, *, fold: bool = True, depth: int | None = None, **fields
     """
     sheet = _Sheet(fold, depth)
     _emit(sheet, _frame(sheet, root, None, -1), -1, 1)
+    for waiting in sheet.waiting:  # what is carried from one instance to the next comes from nodes that stand later
+        _wire(sheet, *waiting)
     nodes = tuple(GraphNode(**n) for n in sheet.nodes)
     edges = tuple(
         GraphEdge(
@@ -173,7 +176,7 @@ def _emit_step(sheet: _Sheet, frame: _Frame, place: int, parent: int, times: int
         _emit(sheet, inner, number, times)
         return
     frame.leaves[place] = number
-    _wire(sheet, frame, place, number, only, times)
+    sheet.waiting.append((frame, place, number, only, times))
 
 
 def _only_operation(step: Step) -> Step | None:

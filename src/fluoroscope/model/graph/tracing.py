@@ -101,10 +101,19 @@ def parts_of(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         name, part = left.pop()
         yield name, part
         prefix = f"{name}." if name else ""
-        for key, child in reversed(part._modules.items()):
-            if child is not None and id(child) not in seen:
-                left.append((prefix + key, child))
-        seen.update(id(c) for c in part._modules.values())
+        children = _children(part)
+        left += [(prefix + key, child) for key, child in reversed(children) if id(child) not in seen]
+        seen.update(id(c) for _, c in children)
+
+
+def _children(part: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules directly inside; of Keras its layers, which it does not register with torch."""
+    found = [(key, child) for key, child in part._modules.items() if child is not None]
+    if hasattr(part, "_flatten_layers"):
+        layers: Any = getattr(part, "layers", None) or getattr(part, "_layers", ())
+        found = [(key, child) for key, child in found if not isinstance(child, nn.ParameterList)]
+        found += [(str(layer.name), layer) for layer in layers if isinstance(layer, nn.Module) and layer is not part]
+    return found
 
 
 def _names(tracer: Tracer, module: nn.Module) -> None:
