@@ -76,6 +76,9 @@ def everything():
         sample.layer_summary(),
         sample.tensor_summary(),
         sample.history(),
+        sample.tensor_history(),
+        sample.findings(),
+        sample.compared_runs(),
         sample.grad_cam(),
         sample.occlusion(),
         sample.saliency(),
@@ -375,3 +378,61 @@ def test_a_graph_travels_as_columns_with_the_layout_of_each_container(parts):
             items = [item for row in data["layouts"][layout]["rows"] for item in row if item >= 0]
             assert sorted(items) == list(range(len(children)))
     assert "values" not in shown["meta"]
+
+
+@built
+def test_runs_that_are_compared_carry_settings_marks_and_times(parts):
+    shown = panel(parts, "history", 1)
+    result = sample.compared_runs()
+    assert shown["runs"] == [f"run 0 {sample.BREAKOUT}", "run 1", "run 2"]
+    assert shown["differences"] == [
+        {"name": "lr", "values": [0.1, 0.1, 1.0]},
+        {"name": "seed", "values": [0, 1, 2]},
+    ]
+    marked = {(m["kind"], m["series"]): m["index"] for m in shown["marks"]}
+    held_out = list(result.series.values())[1]
+    assert marked["best", 1] == int(np.argmin(held_out.values))
+    assert abs(marked["overfitting", 1] - marked["best", 1]) <= 2
+    assert ("overfitting", 5) not in marked  # its training diverged
+    first = shown["series"][0]
+    assert first["steps"] == {"first": 0.0, "step": 1.0, "count": 300}
+    times = first["times"]["origin"] + parts.array(first["times"]["offsets"]).astype(float)
+    np.testing.assert_array_equal(times, result.series[next(iter(result.series))].times)
+
+
+@built
+def test_layers_by_steps_keep_apart_what_is_missing_and_what_is_broken(parts):
+    shown, result = panel(parts, "tensor-history"), sample.tensor_history()
+    quantity = shown["quantities"][0]
+    state, values = parts.array(quantity["state"]), parts.array(quantity["values"])
+    assert (state[2, :10] == 0).all() and (state[1, 20:23] == 2).all() and (state[3:] == 1).all()
+    known = result.statistics["gradient/norm"]
+    np.testing.assert_allclose(values[state == 1], known[state == 1], rtol=1e-6)
+    shares = parts.array(shown["histograms"][0]["shares"])
+    counts = result.histograms["gradient"].counts
+    np.testing.assert_allclose(shares[:4], counts[:4] / counts[:4].sum(2, keepdims=True), rtol=1e-3)
+    assert not shares[4].any()
+
+
+@built
+def test_many_steps_share_columns_that_show_the_largest_value_and_any_nan():
+    rng = np.random.default_rng(0)
+    norms = rng.random((300, 5000))
+    norms[7, 4321] = np.nan
+    result = sample.tensor_history().replace(
+        names=tuple(f"l{i}" for i in range(300)),
+        steps=np.arange(5000),
+        statistics={"gradient/norm": norms},
+        recorded={"gradient/norm": np.ones((300, 5000), bool)},
+        histograms={},
+    )
+    parts = Parts(page([result], title="t"))
+    shown = panel(parts, "tensor-history")
+    steps, quantity = parts.array(shown["steps"]).astype(int), shown["quantities"][0]
+    values, state = parts.array(quantity["values"]), parts.array(quantity["state"])
+    assert len(steps) * 300 <= 400_000
+    ends = [*steps[1:], 5000]
+    for column, (a, b) in enumerate(zip(steps, ends, strict=True)):
+        np.testing.assert_allclose(values[:, column], np.nanmax(norms[:, a:b], axis=1), rtol=1e-6)
+        assert state[7, column] == (2 if a <= 4321 < b else 1)
+    assert "each shows its largest value" in shown["notes"][-1]

@@ -8,6 +8,8 @@ from fluoroscope.results import (
     STATISTICS,
     Attribution,
     FeatureMaps,
+    Finding,
+    Findings,
     History,
     LayerRow,
     LayerSummary,
@@ -15,6 +17,8 @@ from fluoroscope.results import (
     Samples,
     Scorecard,
     Series,
+    TensorHistograms,
+    TensorHistory,
     TensorRecord,
     TensorSummary,
 )
@@ -334,6 +338,75 @@ def history() -> History:
         found[f"layer {i}"] = Series(steps=steps, values=norms, group="gradient norm")
     found[BREAKOUT] = Series(steps=np.arange(20_000), values=np.sin(np.arange(20_000) / 900), group="")
     return History(title="Training", series=found)
+
+
+def tensor_history() -> TensorHistory:
+    """Gradient norms of five layers; one has NaN, one was not recorded at first; histograms of the gradients."""
+    rng = np.random.default_rng(5)
+    names = ("stem.weight", "block.conv.weight", "block.norm.bias", BREAKOUT, "head.weight")
+    norms = 10.0 ** (rng.normal(size=(5, 50)) * 0.2 - np.arange(5, 0, -1)[:, None])
+    norms[1, 20:23] = np.nan
+    recorded = np.ones((5, 50), bool)
+    recorded[2, :10] = False
+    norms[2, :10] = np.nan
+    edges = np.concatenate([-(10.0 ** np.arange(0, -6, -1)), [0], 10.0 ** np.arange(-5, 1)])
+    counts = rng.integers(1, 40, (5, 6, len(edges) - 1))
+    counts[4] = 0
+    return TensorHistory(
+        title="Tensors",
+        names=names,
+        steps=np.arange(50) * 10,
+        statistics={"gradient/norm": norms, "update/ratio": np.abs(rng.normal(size=(5, 50))) * 1e-3},
+        recorded={"gradient/norm": recorded},
+        histograms={"gradient": TensorHistograms(steps=np.arange(6) * 100, edges=edges, counts=counts, sampled=0.1)},
+    )
+
+
+def findings() -> Findings:
+    """One of each severity."""
+    steps = np.arange(100)
+    return Findings(
+        title="Diagnosis",
+        items=(
+            Finding(
+                rule="vanishing-gradients",
+                title="Gradients vanish",
+                severity="problem",
+                confidence=0.9,
+                layers=tuple(f"layer{i}.weight" for i in range(9)),
+                steps=(10, 2000),
+                evidence="The ratio fell to 1e-7.",
+                numbers={"ratio": 1e-7, "not known": np.nan},
+                series={"ratio": Series(steps=steps, values=10.0 ** (-steps / 14))},
+                reference=1e-4,
+                advice=("Normalize.", BREAKOUT),
+                source="Glorot & Bengio (2010)",
+            ),
+            Finding(rule="overfitting", title=BREAKOUT, severity="warning", confidence=0.5),
+            Finding(rule="plateau", title="No progress", severity="hint"),
+        ),
+        checked=("vanishing-gradients", "overfitting", "plateau"),
+        skipped={"leakage": "no validation"},
+    )
+
+
+def compared_runs() -> History:
+    """Three runs, two settings that differ, validation that turns, one run that diverges."""
+    found = {}
+    for i, rate in enumerate((0.1, 0.1, 1.0)):
+        steps = np.arange(300)
+        loss = np.exp(-steps / 60) + 0.1
+        loss[100:] = np.nan if rate == 1.0 else loss[100:]
+        held_out = np.exp(-steps[::10] / 60) + 0.3 + np.clip(steps[::10] - 150, 0, None) / 500
+        times = 1.7e9 + i * 1000 + steps * 2.0
+        found[f"run {i} {BREAKOUT}" if i == 0 else f"run {i}"] = History(
+            series={
+                "loss": Series(steps=steps, values=loss, group="loss", times=times),
+                "val_loss": Series(steps=steps[::10], values=held_out, group="loss", times=times[::10]),
+            },
+            configs={"": {"lr": rate, "seed": i, "model": "same"}},
+        )
+    return History.compared(found)
 
 
 def scorecard() -> Scorecard:

@@ -20,7 +20,12 @@ pytestmark = pytest.mark.skipif(not TEMPLATE.is_file(), reason="the page has not
 def report(tmp_path_factory):
     sections = [
         Section("before", "Before training", "As it is built.", [sample.layer_summary(), sample.tensor_summary()]),
-        Section("during", "During training", "", [sample.history()]),
+        Section(
+            "during",
+            "During training",
+            "",
+            [sample.history(), sample.tensor_history(), sample.findings(), sample.compared_runs()],
+        ),
         Section(
             "after",
             sample.BREAKOUT,
@@ -104,8 +109,9 @@ def pixel(canvas, u: float, v: float) -> list[int]:
 
 def test_every_panel_is_there_and_names_are_text(view):
     kinds = [a.get_attribute("data-kind") for a in view.page.locator("article").all()]
-    assert kinds[:5] == ["layer-summary", "tensor-summary", "history", "attribution", "scorecard"]
-    assert kinds[5:] == ["attribution"] * 3 + ["error", "feature-maps"]
+    assert kinds[:6] == ["layer-summary", "tensor-summary", "history", "tensor-history", "findings", "history"]
+    assert kinds[6:8] == ["attribution", "scorecard"]
+    assert kinds[8:] == ["attribution"] * 3 + ["error", "feature-maps"]
     assert view.page.locator("h1").inner_text() == sample.BREAKOUT
     assert view.page.title() == sample.BREAKOUT
     assert view.page.locator("img").count() == 0
@@ -255,8 +261,8 @@ def test_curves_break_at_nan_and_read_values(view):
     panel = view.panel("history")
     chart = panel.locator("figure").first
     assert "7 values are NaN or infinite" in panel.inner_text()
-    assert chart.locator("path.gap").count() == 7
-    curve = chart.locator("svg path:not(.gap)").first.get_attribute("d")
+    assert chart.locator("path.gap").get_attribute("d").count("M") == 7
+    curve = chart.locator("svg path.line").first.get_attribute("d")
     assert curve.count("M") == 3  # before, between and after the two gaps
     assert not re.search(r"NaN|Infinity", curve)
     chart.get_by_role("application").focus()
@@ -265,6 +271,89 @@ def test_curves_break_at_nan_and_read_values(view):
     value = sample.history().series["loss"].values[398]
     assert spoken(chart.locator("li b").first.inner_text()) == pytest.approx(float(value), rel=1e-3)
     assert "log scale" in panel.locator("figure").nth(2).inner_text()
+
+
+def test_zooming_into_a_curve_shows_its_points(view):
+    panel = view.panel("history")
+    chart = panel.locator("figure").first
+    plot = chart.get_by_role("application")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    view.page.mouse.move(box["x"] + 100, box["y"] + 60)
+    view.page.mouse.down()
+    view.page.mouse.move(box["x"] + 160, box["y"] + 60, steps=4)
+    view.page.mouse.up()
+    assert panel.get_by_role("button", name="Whole run").count() == panel.locator("figure").count()  # all zoom as one
+    ticks = [spoken(t) for t in chart.locator("svg text[text-anchor=middle]").all_text_contents()]
+    assert min(ticks) > 0 and max(ticks) < 200
+    plot.focus()
+    view.page.keyboard.press("0")
+    assert panel.get_by_role("button", name="Whole run").count() == 0
+    view.page.keyboard.press("+")
+    assert panel.get_by_role("button", name="Whole run").count() > 0
+    view.page.keyboard.press("0")
+
+
+def test_runs_are_compared_with_what_differs(view):
+    panel = view.panel("history", 1)
+    head = panel.locator("thead").inner_text()
+    assert "lr" in head and "seed" in head and "model" not in head
+    assert "overfitting sets in" not in panel.inner_text()  # with three runs on one chart only the best are marked
+    chart = panel.locator("figure").first
+    assert chart.locator("circle.best").count() == 3
+    panel.get_by_role("button", name="run 1").first.click()
+    assert chart.locator("circle.best").count() == 2
+    panel.get_by_role("button", name="run 2").first.click()
+    assert "overfitting sets in" in chart.inner_text()
+    panel.get_by_text("Time", exact=True).click()
+    assert "min" in chart.locator("svg").text_content()
+
+
+def test_layers_by_steps_and_the_ridges_of_one(view):
+    panel = view.panel("tensor-history")
+    result = sample.tensor_history()
+    assert "1 with NaN or infinity" in panel.inner_text()
+    cells = panel.locator(".cells")
+    cells.scroll_into_view_if_needed()
+    box = cells.bounding_box()
+    at = lambda row, column: (box["x"] + box["width"] * (column + 0.5) / 50, box["y"] + box["height"] * (row + 0.5) / 5)  # noqa: E731
+    view.page.mouse.move(*at(0, 30))
+    said = panel.locator(".said").inner_text()
+    assert said.startswith("stem.weight, step 300: ")
+    shown = said.rsplit(": ", 1)[1].replace("⁻", "-").translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789"))
+    shown = float(re.sub(r"^(?:([\d.]+)·)?10(-\d+)$", lambda m: f"{m[1] or 1}e{m[2]}", shown))
+    assert shown == pytest.approx(float(result.statistics["gradient/norm"][0, 30]), rel=6e-3)
+    view.page.mouse.move(*at(1, 21))
+    assert "NaN or infinite" in panel.locator(".said").inner_text()
+    view.page.mouse.move(*at(2, 3))
+    assert "not recorded" in panel.locator(".said").inner_text()
+    view.page.mouse.click(*at(1, 40))
+    assert panel.locator(".detail > h4").inner_text() == "block.conv.weight"
+    assert panel.locator(".ridges path").count() == 6
+    cells.focus()
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        view.page.keyboard.press(key)
+    assert panel.locator(".detail > h4").inner_text() == sample.BREAKOUT
+    panel.get_by_text("Update / weight").click()
+    assert "10⁻³" in panel.locator(".detail").text_content()
+
+
+def test_findings_say_what_where_when_and_what_to_try(view):
+    panel = view.panel("findings")
+    text = panel.inner_text()
+    for part in (
+        "1 problem, 1 warning, 1 hint from 3 rules",
+        "90\u2009% sure",
+        "steps 10 to 2\u2009000",
+        "3 more",
+        "Normalize.",
+    ):
+        assert part in text
+    assert "log scale" in text and "reference 10⁻⁴" in text
+    panel.get_by_role("button", name="3 more").click()
+    assert "layer8.weight" in panel.inner_text()
+    panel.get_by_text("What was looked for").click()
+    assert "no validation" in panel.inner_text()
 
 
 def test_feature_maps_layers_scales_and_readings(view):
@@ -336,7 +425,7 @@ def test_the_policy_stops_a_script_that_got_in(chromium, report, tmp_path):
 
 def test_a_missing_block_breaks_one_panel_only(chromium, report, tmp_path):
     text = report.read_text(encoding="utf-8")
-    document = re.search(r'"kind":"history".*?"steps":\{"blob":(\d+)', text)
+    document = re.search(r'"kind":"history".*?"values":\{"blob":(\d+)', text)
     hurt = tmp_path / "hurt.html"
     hurt.write_text(text.replace(f'id="fs-blob-{document[1]}"', 'id="gone"'), encoding="utf-8")
     opened = View(chromium, hurt)

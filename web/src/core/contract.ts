@@ -48,8 +48,29 @@ export interface LayerSummaryPanel extends PanelBase {
   input_shapes: number[][];
 }
 
-export interface HistorySeries { name: string; group: string; unit: string; steps: ArrayRef; values: ArrayRef }
-export interface HistoryPanel extends PanelBase { axis: string; series: HistorySeries[] }
+/** Numbers that rise evenly, or an array. */
+export type AxisRef = ArrayRef | { first: number; step: number; count: number };
+export interface HistorySeries {
+  name: string; run: string; group: string; unit: string; steps: AxisRef; values: ArrayRef;
+  times: { origin: number; offsets: ArrayRef } | null; epochs: AxisRef | null; samples: AxisRef | null;
+}
+export interface HistoryMark { kind: 'best' | 'overfitting'; series: number; index: number; value: Num | null }
+export interface HistoryPanel extends PanelBase {
+  axis: string; runs: string[]; differences: { name: string; values: Json[] }[]; series: HistorySeries[]; marks: HistoryMark[];
+}
+
+/** `state` of a cell: 0 not recorded, 1 there, 2 NaN or infinite at one of its steps. */
+export interface TensorQuantity { name: string; unit: string; values: ArrayRef; state: ArrayRef }
+export interface TensorBars { name: string; steps: number[]; edges: number[]; shares: ArrayRef; sampled: number }
+export interface TensorHistoryPanel extends PanelBase {
+  names: string[]; layers: string[]; steps: ArrayRef; quantities: TensorQuantity[]; histograms: TensorBars[];
+}
+
+export interface FindingItem {
+  rule: string; title: string; severity: 'problem' | 'warning' | 'hint'; confidence: number; layers: string[]; steps: number[];
+  evidence: string; numbers: [string, Num][]; series: HistorySeries[]; reference: Num; advice: string[]; source: string;
+}
+export interface FindingsPanel extends PanelBase { items: FindingItem[]; checked: string[]; skipped: [string, string][] }
 
 export interface ScorecardPanel extends PanelBase {
   rows: string[]; columns: string[]; table: Num[][]; errors: Num[][] | null;

@@ -1,62 +1,179 @@
-// Series as lines: gaps where a value is not finite, and few enough points to draw without losing a spike.
+// Series as lines: exact minima and maxima of what is in view, gaps where a value is not finite.
 
-export interface Curve { name: string; unit: string; steps: ArrayLike<number>; values: ArrayLike<number> }
+export type Line = ArrayLike<number>;
+/** A series as it is drawn: `xs` on the chosen axis, `parts` in which they ascend (a restarted run goes back). */
+export interface Curve {
+  name: string; unit: string; xs: Line; values: Line; parts: [number, number][]; missing: number;
+  colour: string; dash?: string;
+}
 export interface Extent { low: number; high: number }
+/** Columns of a view: number of the column, least, greatest and mean finite value, and how many values are not finite. */
+export interface Envelope { at: number[]; low: number[]; high: number[]; mean: number[]; missing: number[] }
 
 export function drawable(value: number, log: boolean): boolean {
   return Number.isFinite(value) && (!log || value > 0);
 }
 
-/** Range of all values that can be drawn, widened a little; null where there is none. */
-export function extentOf(curves: Curve[], log: boolean): Extent | null {
-  let low = Infinity;
-  let high = -Infinity;
-  for (const { values } of curves) {
-    for (let i = 0; i < values.length; i++) {
-      if (!drawable(values[i], log)) continue;
-      low = Math.min(low, values[i]);
-      high = Math.max(high, values[i]);
+/** Index ranges in which `xs` never falls. */
+export function ascending(xs: Line): [number, number][] {
+  const out: [number, number][] = [];
+  let start = 0;
+  for (let i = 1; i < xs.length; i++) {
+    if (xs[i] < xs[i - 1]) {
+      out.push([start, i]);
+      start = i;
     }
   }
-  if (low > high) return null;
+  if (xs.length) out.push([start, xs.length]);
+  return out;
+}
+
+export function countMissing(values: Line): number {
+  let count = 0;
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) count++;
+  return count;
+}
+
+/** First index in [from, to) whose x is at least `x`. */
+export function lowerBound(xs: Line, x: number, from = 0, to = xs.length): number {
+  let low = from;
+  let high = to;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (xs[middle] < x) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** First index in [from, to) whose x is beyond `x`. */
+export function upperBound(xs: Line, x: number, from = 0, to = xs.length): number {
+  let low = from;
+  let high = to;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (xs[middle] <= x) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Exact minimum, maximum and mean of every one of `buckets` equal parts of [start, end], over indices [from, to). */
+export function envelope(xs: Line, values: Line, from: number, to: number, start: number, end: number, buckets: number, log = false): Envelope {
+  const out: Envelope = { at: [], low: [], high: [], mean: [], missing: [] };
+  const scale = end > start ? buckets / (end - start) : 0;
+  let current = -1;
+  let low = Infinity;
+  let high = -Infinity;
+  let sum = 0;
+  let count = 0;
+  let missing = 0;
+  const close = () => {
+    if (current < 0) return;
+    out.at.push(current);
+    out.low.push(count ? low : NaN);
+    out.high.push(count ? high : NaN);
+    out.mean.push(count ? sum / count : NaN);
+    out.missing.push(missing);
+  };
+  const last = upperBound(xs, end, from, to);
+  for (let i = lowerBound(xs, start, from, to); i < last; i++) {
+    const bucket = Math.min(Math.floor((xs[i] - start) * scale), buckets - 1);
+    if (bucket !== current) {
+      close();
+      current = bucket;
+      low = Infinity;
+      high = -Infinity;
+      sum = count = missing = 0;
+    }
+    const v = values[i];
+    if (v - v !== 0 || (log && v <= 0)) { // NaN and infinity are the numbers whose difference with themselves is not 0
+      missing++;
+      continue;
+    }
+    if (v < low) low = v;
+    if (v > high) high = v;
+    sum += v;
+    count++;
+  }
+  close();
+  return out;
+}
+
+/** Range of all drawable values with x in [start, end], widened a little; null where there is none. */
+export function extentOf(curves: { xs: Line; values: Line; parts: [number, number][] }[], log: boolean, start = -Infinity, end = Infinity): Extent | null {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const { xs, values, parts } of curves) {
+    for (const [from, to] of parts) {
+      const last = upperBound(xs, end, from, to);
+      for (let i = lowerBound(xs, start, from, to); i < last; i++) {
+        const v = values[i];
+        if (v - v !== 0 || (log && v <= 0)) continue;
+        if (v < low) low = v;
+        if (v > high) high = v;
+      }
+    }
+  }
+  return low > high ? null : widened(low, high, log);
+}
+
+export function widened(low: number, high: number, log: boolean): Extent {
   if (log) return low === high ? { low: low / 2, high: high * 2 } : { low: low / 1.1, high: high * 1.1 };
   const margin = (high - low) * 0.04 || Math.abs(high) * 0.1 || 1;
   return { low: low - margin, high: high + margin };
 }
 
 /** Whether all finite values are positive and reach over more than three powers of ten. */
-export function spansDecades(curves: Curve[]): boolean {
+export function spansDecades(curves: { values: Line }[]): boolean {
   let low = Infinity;
   let high = 0;
   for (const { values } of curves) {
     for (let i = 0; i < values.length; i++) {
-      if (!Number.isFinite(values[i])) continue;
-      low = Math.min(low, values[i]);
-      high = Math.max(high, values[i]);
+      const v = values[i];
+      if (v - v !== 0) continue;
+      if (v < low) low = v;
+      if (v > high) high = v;
     }
   }
   return low > 0 && high > 1000 * low;
 }
 
-/** Indices to draw: all of them, or the first, last, smallest and largest of each of `buckets` and every gap. */
-export function thinned(values: ArrayLike<number>, buckets: number): number[] {
-  const count = values.length;
-  if (count <= 4 * buckets) return Array.from({ length: count }, (_, i) => i);
-  const out: number[] = [];
-  for (let b = 0; b < buckets; b++) {
-    const start = Math.floor((b * count) / buckets);
-    const end = Math.floor(((b + 1) * count) / buckets);
-    const keep = new Set([start, end - 1]);
-    let low = start;
-    let high = start;
-    for (let i = start; i < end; i++) {
-      if (!Number.isFinite(values[i])) keep.add(i);
-      if (!(values[i] >= values[low])) low = i;
-      if (!(values[i] <= values[high])) high = i;
+/** Exponential moving average without the bias of its start; begins anew after every value that is not finite. */
+export function movingAverage(values: Line, weight: number): Float64Array {
+  const out = new Float64Array(values.length);
+  let mean = 0;
+  let norm = 0;
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i];
+    if (v - v !== 0) {
+      mean = norm = 0;
+      out[i] = NaN;
+      continue;
     }
-    out.push(...[...keep.add(low).add(high)].sort((a, c) => a - c));
+    mean = weight * mean + (1 - weight) * v;
+    norm = weight * norm + (1 - weight);
+    out[i] = mean / norm;
   }
   return out;
+}
+
+/** Gaussian average at index `i`, `sigma` in points, over neighbours within 3 sigma and within the same finite stretch. */
+export function gaussianAt(values: Line, i: number, sigma: number): number {
+  if (!Number.isFinite(values[i])) return NaN;
+  const radius = Math.ceil(3 * sigma);
+  let sum = values[i];
+  let total = 1;
+  for (const step of [-1, 1]) {
+    for (let k = 1; k <= radius; k++) {
+      const v = values[i + step * k]; // undefined beyond the ends, which is not finite either
+      if (v - v !== 0 || v === undefined) break;
+      const w = Math.exp(-0.5 * (k / sigma) ** 2);
+      sum += w * v;
+      total += w;
+    }
+  }
+  return sum / total;
 }
 
 /** Powers of ten within [low, high], with 2 and 5 between them where there are few. */
@@ -70,14 +187,18 @@ export function logTicks(low: number, high: number): number[] {
   return out.filter((v) => v >= low && v <= high);
 }
 
-/** Index of the step nearest to `step`; steps ascend. */
-export function nearestIndex(steps: ArrayLike<number>, step: number): number {
-  let low = 0;
-  let high = steps.length - 1;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (steps[middle] < step) low = middle + 1;
-    else high = middle;
+/** Index of the x nearest to `x` in [from, to), in which they ascend. */
+export function nearestIndex(xs: Line, x: number, from = 0, to = xs.length): number {
+  const i = Math.min(lowerBound(xs, x, from, to), to - 1);
+  return i > from && Math.abs(xs[i - 1] - x) <= Math.abs(xs[i] - x) ? i - 1 : i;
+}
+
+/** Index nearest to `x` in any part; of equally near ones the last written, which a restarted run leaves valid. */
+export function nearestOf(curve: { xs: Line; parts: [number, number][] }, x: number): number {
+  let best = -1;
+  for (const [from, to] of curve.parts) {
+    const i = nearestIndex(curve.xs, x, from, to);
+    if (best < 0 || Math.abs(curve.xs[i] - x) <= Math.abs(curve.xs[best] - x)) best = i;
   }
-  return low > 0 && Math.abs(steps[low - 1] - step) <= Math.abs(steps[low] - step) ? low - 1 : low;
+  return best;
 }

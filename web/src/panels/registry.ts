@@ -3,20 +3,24 @@ import type { Component } from 'svelte';
 import type { PanelBase } from '../core/contract';
 import Attribution from './Attribution.svelte';
 import FeatureMaps from './FeatureMaps.svelte';
+import Findings from './Findings.svelte';
 import History from './History.svelte';
 import LayerSummary from './LayerSummary.svelte';
 import Runs from './Runs.svelte';
 import Scorecard from './Scorecard.svelte';
+import TensorHistory from './TensorHistory.svelte';
 import TensorSummary from './TensorSummary.svelte';
 
 // each component narrows `panel` to its own kind, which the format guarantees
 const PANELS = new Map<string, unknown>([
   ['attribution', Attribution],
   ['feature-maps', FeatureMaps],
+  ['findings', Findings],
   ['history', History],
   ['layer-summary', LayerSummary],
   ['runs', Runs],
   ['scorecard', Scorecard],
+  ['tensor-history', TensorHistory],
   ['tensor-summary', TensorSummary],
 ]);
 

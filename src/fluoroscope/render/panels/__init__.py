@@ -3,10 +3,12 @@
 from fluoroscope.render.panels import (
     attribution,
     feature_maps,
+    findings,
     history,
     layer_summary,
     model_graph,
     scorecard,
+    tensor_history,
     tensor_summary,
 )
 from fluoroscope.render.panels.registry import Panel, PanelError, builder, kinds, panels_of
@@ -17,11 +19,13 @@ __all__ = [
     "attribution",
     "builder",
     "feature_maps",
+    "findings",
     "history",
     "kinds",
     "layer_summary",
     "model_graph",
     "panels_of",
     "scorecard",
+    "tensor_history",
     "tensor_summary",
 ]

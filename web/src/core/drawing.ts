@@ -1,0 +1,142 @@
+// Curves as paths of SVG: a line through few points, a band and its mean where points are closer than pixels.
+import { envelope, gaussianAt, lowerBound, movingAverage, upperBound, type Curve, type Line } from './curves';
+
+export type Smoothing = { kind: 'none' | 'average' | 'gaussian'; weight: number };
+export interface Frame { x: (v: number) => number; y: (v: number) => number; start: number; end: number; left: number; width: number; log: boolean }
+export interface Drawn { line: string; band: string; faint: string; dots: [number, number][]; gaps: string }
+
+const f = (v: number) => v.toFixed(1);
+
+/** How wide a Gaussian of the same reach as the moving average is, in points. */
+export function sigmaOf(weight: number): number {
+  return 0.5 / (1 - weight);
+}
+
+/** The smoothing of a series of `count` points beside one of `most`: over as much of the axis, so over fewer points. */
+export function fitted(smoothing: Smoothing, count: number, most: number): Smoothing {
+  const weight = 1 - ((1 - smoothing.weight) * most) / Math.max(count, 1);
+  return weight > 0 ? { kind: smoothing.kind, weight } : { kind: 'none', weight: 0 };
+}
+
+const averages = new WeakMap<object, { weight: number; values: Float64Array }>();
+
+/** The moving average of a series, computed once for each weight. */
+export function averaged(values: Line, weight: number): Float64Array {
+  const known = averages.get(values as object);
+  if (known?.weight === weight) return known.values;
+  const made = movingAverage(values, weight);
+  averages.set(values as object, { weight, values: made });
+  return made;
+}
+
+export function smoothAt(values: Line, i: number, smoothing: Smoothing): number {
+  if (smoothing.kind === 'none') return values[i];
+  return smoothing.kind === 'average' ? averaged(values, smoothing.weight)[i] : gaussianAt(values, i, sigmaOf(smoothing.weight));
+}
+
+/** Everything of one curve within a frame; `floor` is where gaps are marked. */
+export function drawn(curve: Curve, frame: Frame, smoothing: Smoothing, floor: number): Drawn {
+  const out: Drawn = { line: '', band: '', faint: '', dots: [], gaps: '' };
+  const smooth = smoothing.kind !== 'none' && smoothing.weight > 0;
+  curve.parts.forEach(([from, to], p) => {
+    const raw = part(curve.xs, curve.values, from, to, frame);
+    out.band += raw.band;
+    out.gaps += raw.gaps.map((x) => `M${f(x)} ${floor + 1}l0 5`).join('');
+    // what a restarted run wrote before it went back is no longer valid
+    const old = p < curve.parts.length - 1;
+    if (smooth) {
+      out.faint += raw.line;
+      const made = smoothed(curve, from, to, frame, smoothing);
+      if (old) out.faint += made;
+      else out.line += made;
+    } else if (old) out.faint += raw.line;
+    else out.line += raw.line;
+    if (!smooth) out.dots.push(...raw.dots);
+  });
+  return out;
+}
+
+interface Part { line: string; band: string; dots: [number, number][]; gaps: number[] }
+
+function part(xs: Line, values: Line, from: number, to: number, frame: Frame): Part {
+  const first = Math.max(from, lowerBound(xs, frame.start, from, to) - 1);
+  const last = Math.min(to, upperBound(xs, frame.end, from, to) + 1);
+  return last - first <= 2 * frame.width ? points(xs, values, first, last, frame) : columns(xs, values, from, to, frame);
+}
+
+function points(xs: Line, values: Line, first: number, last: number, frame: Frame): Part {
+  const out: Part = { line: '', band: '', dots: [], gaps: [] };
+  const sparse = last - first <= 40;
+  let length = 0;
+  let at: [number, number] = [0, 0];
+  const close = () => { if (length === 1 && !sparse) out.dots.push(at); length = 0; };
+  for (let i = first; i < last; i++) {
+    const v = values[i];
+    if (v - v !== 0 || (frame.log && v <= 0)) {
+      close();
+      if (xs[i] >= frame.start && xs[i] <= frame.end) out.gaps.push(frame.x(xs[i]));
+      continue;
+    }
+    at = [frame.x(xs[i]), frame.y(v)];
+    if (sparse) out.dots.push(at);
+    out.line += `${length ? 'L' : 'M'}${f(at[0])} ${f(at[1])}`;
+    length++;
+  }
+  close();
+  return out;
+}
+
+function columns(xs: Line, values: Line, from: number, to: number, frame: Frame): Part {
+  const out: Part = { line: '', band: '', dots: [], gaps: [] };
+  const found = envelope(xs, values, from, to, frame.start, frame.end, Math.floor(frame.width), frame.log);
+  const step = frame.width / Math.floor(frame.width);
+  let upper = '';
+  let lower: string[] = [];
+  const close = () => {
+    if (upper) out.band += `${upper}${lower.reverse().join('')}Z`;
+    upper = '';
+    lower = [];
+  };
+  for (let i = 0; i < found.at.length; i++) {
+    const x = frame.left + (found.at[i] + 0.5) * step;
+    if (found.missing[i]) out.gaps.push(x);
+    if (Number.isNaN(found.mean[i])) {
+      close();
+      continue;
+    }
+    const go = upper ? 'L' : 'M';
+    out.line += `${go}${f(x)} ${f(frame.y(found.mean[i]))}`;
+    upper += `${go}${f(x)} ${f(frame.y(found.high[i]))}`;
+    lower.push(`L${f(x)} ${f(frame.y(found.low[i]))}`);
+    if (found.missing[i]) close();
+  }
+  close();
+  return out;
+}
+
+function smoothed(curve: Curve, from: number, to: number, frame: Frame, smoothing: Smoothing): string {
+  const { xs, values } = curve;
+  if (smoothing.kind === 'average') return part(xs, averaged(values, smoothing.weight), from, to, frame).line;
+  const sigma = sigmaOf(smoothing.weight);
+  const first = Math.max(from, lowerBound(xs, frame.start, from, to) - 1);
+  const last = Math.min(to, upperBound(xs, frame.end, from, to) + 1);
+  const stride = Math.max(1, Math.ceil((last - first) / (2 * frame.width)));
+  let path = '';
+  let open = false;
+  for (let i = first; i < last; i += stride) {
+    const v = gaussianAt(values, i, sigma);
+    if (v - v !== 0 || (frame.log && v <= 0)) {
+      open = false;
+      continue;
+    }
+    if (curve.missing && open && gapBetween(values, i - stride, i)) open = false;
+    path += `${open ? 'L' : 'M'}${f(frame.x(xs[i]))} ${f(frame.y(v))}`;
+    open = true;
+  }
+  return path;
+}
+
+function gapBetween(values: Line, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) if (!Number.isFinite(values[i])) return true;
+  return false;
+}
