@@ -83,6 +83,39 @@ export interface RunRow {
 }
 export interface RunsPanel extends PanelBase { rows: RunRow[]; compare: string }
 
+export type GraphRole =
+  | 'module' | 'operation' | 'input' | 'output' | 'parameter' | 'buffer' | 'constant' | 'leaf' | 'function' | 'saved';
+export interface GraphTensor { shape: number[]; dtype: string; bytes: number }
+export interface GraphTotals {
+  parameters: number; trainable: number; parameter_bytes: number; flops: number; activation_bytes: number;
+  operations: number; modules: number;
+}
+/** Rows of places among the children, -1 - k for trunk k; trunks [source, first, last, column]; wires that go up. */
+export interface GraphLayout {
+  rows: number[][]; trunks: [number, number, number, number][]; back: [number, number, number][];
+}
+type ByNode<T> = Record<string, T>;
+/** The graph in columns, one entry for each node or edge; `rare` has only the nodes that have it. */
+export interface GraphData {
+  nodes: {
+    parent: number[]; role: number[]; type: number[]; name: string[]; outputs: number[][]; layout: number[];
+    times: number[]; alike: number[]; parameters: number[]; trainable: number[]; parameter_bytes: number[];
+    flops: number[]; activation_bytes: number[]; operations: number[];
+  };
+  rare: {
+    code?: ByNode<string>; repeat?: ByNode<string>; members?: ByNode<string[]>; shares?: ByNode<string[]>;
+    assumed?: ByNode<string[]>; error?: ByNode<string>; attributes?: ByNode<Meta>;
+  };
+  edges: {
+    source: number[]; target: number[]; output: number[]; argument: number[]; tensor: number[]; fold: number[]; hub: number[];
+  };
+  texts: string[]; tensors: GraphTensor[]; layouts: GraphLayout[]; root: number; carried: number[]; open: number[];
+  values: Record<string, (Num | null)[]>;
+}
+export interface ModelGraphPanel extends PanelBase {
+  reading: 'forward' | 'autograd'; complete: boolean; totals: GraphTotals; size: [number, number]; graph: ArrayRef;
+}
+
 export interface Section { id: string; title: string; lead: string; panels: PanelBase[] }
 export interface ReportDocument {
   format: number; title: string; subtitle: string; created: string; version: string;

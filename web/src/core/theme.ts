@@ -28,6 +28,20 @@ export function choose(theme: Theme): void {
   }
 }
 
+/** Calls `changed` whenever light turns dark or back; what it returns ends that. */
+export function onTheme(changed: () => void): () => void {
+  listeners.add(changed);
+  return () => listeners.delete(changed);
+}
+
+/** What is to be drawn now. Paper is always light. */
+export function shown(): 'light' | 'dark' {
+  const theme = document.documentElement.dataset.theme;
+  if (matchMedia('print').matches) return 'light';
+  if (theme === 'light' || theme === 'dark') return theme;
+  return matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
+}
+
 function apply(theme: Theme): void {
   document.documentElement.dataset.theme = theme;
   listeners.forEach((f) => f());

@@ -1,7 +1,11 @@
 // Attachments that tell a component when it comes into view and how wide it is.
+import { flushSync } from 'svelte';
 import type { Attachment } from 'svelte/attachments';
 
-/** Calls `seen` once, when the element is within a screen of being visible, or about to be printed. */
+/**
+ * Calls `seen` once: when the element is within a screen of being visible, or when the page has nothing else to do, so that
+ * everything is there when the page is printed; what is not drawn by then is drawn before printing.
+ */
 export function inView(seen: () => void): Attachment {
   return (node) => {
     const once = () => {
@@ -11,14 +15,31 @@ export function inView(seen: () => void): Attachment {
     const observer = new IntersectionObserver((entries) => entries.some((e) => e.isIntersecting) && once(), {
       rootMargin: '600px 0px',
     });
+    const print = () => flushSync(once);
     const stop = () => {
       observer.disconnect();
-      removeEventListener('beforeprint', once);
+      later.delete(once);
+      removeEventListener('beforeprint', print);
     };
     observer.observe(node);
-    addEventListener('beforeprint', once);
+    addEventListener('beforeprint', print);
+    later.add(once);
+    if (later.size === 1) rest();
     return stop;
   };
+}
+
+const later = new Set<() => void>();
+const PAUSE = 250; // ms between two panels that nobody waits for
+
+/** One of what waits, whenever the page is idle, until nothing is left. */
+function rest(): void {
+  const next = () => {
+    const [first] = later;
+    first?.();
+    if (later.size) rest();
+  };
+  setTimeout(() => ('requestIdleCallback' in window ? requestIdleCallback(next, { timeout: 4000 }) : next()), PAUSE);
 }
 
 /** Calls `moved` with the keys of a grid: rows and columns to go. Home and End go far. */

@@ -7,6 +7,7 @@ import Findings from './Findings.svelte';
 import History from './History.svelte';
 import LayerSummary from './LayerSummary.svelte';
 import Runs from './Runs.svelte';
+import ModelGraph from './ModelGraph.svelte';
 import Scorecard from './Scorecard.svelte';
 import TensorHistory from './TensorHistory.svelte';
 import TensorSummary from './TensorSummary.svelte';
@@ -19,6 +20,7 @@ const PANELS = new Map<string, unknown>([
   ['history', History],
   ['layer-summary', LayerSummary],
   ['runs', Runs],
+  ['model-graph', ModelGraph],
   ['scorecard', Scorecard],
   ['tensor-history', TensorHistory],
   ['tensor-summary', TensorSummary],

@@ -1,0 +1,113 @@
+// Colours of the picture: from design.json, by the theme; boxes by their class, their role or a number.
+import design from '../../../../src/fluoroscope/render/design.json';
+import { COSTS, totals, valuesOf, type Cost } from './costs';
+import { FAMILIES, familyOf, type Family } from './families';
+import type { Graph, GraphNode } from './model';
+
+export type Theme = 'light' | 'dark';
+export type Colours = (typeof design.color)['light'];
+const SERIES = design.palette.categorical;
+
+export function coloursOf(theme: Theme): Colours {
+  return design.color[theme];
+}
+
+/** `share` of colour `b` in `a`. */
+export function mixed(a: string, b: string, share: number): string {
+  const part = (i: number) => Math.round(parseInt(a.slice(i, i + 2), 16) * (1 - share) + parseInt(b.slice(i, i + 2), 16) * share);
+  return `#${[1, 3, 5].map((i) => part(i).toString(16).padStart(2, '0')).join('')}`;
+}
+
+/** How a box is filled and edged; `bar` marks its kind at the left side. */
+export interface Tint { fill: string; edge: string; bar: string | null }
+
+export type Paint = (node: GraphNode) => Tint;
+
+/** The meaning of colours, for the legend. */
+export type Legend =
+  | { kind: 'swatches'; entries: { title: string; colour: string; name: string }[] }
+  | { kind: 'ramp'; low: number; high: number; colours: string[]; logarithmic: boolean; unit: 'count' | 'bytes' | '' };
+
+export interface Colouring { paint: Paint; legend: Legend }
+
+const ROLES: Partial<Record<GraphNode['role'], { title: string; series: number | null }>> = {
+  leaf: { title: 'Leaf tensor', series: 0 },
+  function: { title: 'Function', series: null },
+  saved: { title: 'Saved tensor', series: 1 },
+  output: { title: 'Output', series: 2 },
+};
+
+export function colouring(graph: Graph, by: string, theme: Theme): Colouring {
+  const colours = coloursOf(theme);
+  const cost = COSTS.find(([key]) => key === by)?.[0];
+  if (cost) return byCost(graph, cost, colours);
+  if (by !== 'class') return byValue(valuesOf(graph, by), colours);
+  return graph.reading === 'autograd' ? byRole(colours) : byFamily(graph, colours);
+}
+
+function tinted(colours: Colours, series: number | null): Tint {
+  if (series === null) return { fill: mixed(colours.surface, colours.raised, 0.7), edge: colours.line, bar: null };
+  const hue = SERIES[series];
+  return { fill: mixed(colours.surface, hue, 0.1), edge: mixed(colours.line, hue, 0.45), bar: hue };
+}
+
+function byRole(colours: Colours): Colouring {
+  const made = new Map(Object.entries(ROLES).map(([role, { series }]) => [role, strong(colours, series)]));
+  const plain = tinted(colours, null);
+  const entries = Object.entries(ROLES).map(([name, { title, series }]) => ({ name, title, colour: series === null ? colours.muted : SERIES[series] }));
+  return { paint: (node) => made.get(node.role) ?? plain, legend: { kind: 'swatches', entries } };
+}
+
+/** Roles of the autograd graph are told by the whole box, as those who know torchviz expect. */
+function strong(colours: Colours, series: number | null): Tint {
+  if (series === null) return { fill: colours.raised, edge: colours.line, bar: null };
+  return { fill: mixed(colours.surface, SERIES[series], 0.3), edge: mixed(colours.line, SERIES[series], 0.7), bar: null };
+}
+
+function byFamily(graph: Graph, colours: Colours): Colouring {
+  const made = new Map<Family | null, Tint>([[null, tinted(colours, null)]]);
+  for (const f of FAMILIES) made.set(f, tinted(colours, f.series));
+  const of = (node: GraphNode) => (node.role === 'module' || node.role === 'operation' ? familyOf(node.type, node.code) : null);
+  const there = new Set(graph.nodes.map(of));
+  const entries = FAMILIES.filter((f) => there.has(f)).map((f) => ({ name: f.name, title: f.title, colour: SERIES[f.series] }));
+  return { paint: (node) => made.get(of(node))!, legend: { kind: 'swatches', entries } };
+}
+
+const RAMP = [0, 0.25, 0.5, 0.75, 1];
+const DECADES = 4;
+
+function byCost(graph: Graph, cost: Cost, colours: Colours): Colouring {
+  const values = totals(graph, cost);
+  const high = graph.nodes.reduce((most, n) => (n.children.length ? most : Math.max(most, values[n.id])), 0);
+  const low = high / 10 ** DECADES;
+  const shade = (t: number) => mixed(colours.surface, SERIES[1], 0.08 + 0.62 * t);
+  const nothing = { fill: colours.surface, edge: colours.line, bar: null };
+  const paint: Paint = (node) => {
+    const value = values[node.id];
+    if (!(value > 0)) return nothing;
+    const fill = shade(Math.min(1, Math.max(0, Math.log10(value / low) / DECADES)));
+    return { fill, edge: mixed(fill, colours.text, 0.2), bar: null };
+  };
+  return { paint, legend: { kind: 'ramp', low, high, colours: RAMP.map(shade), logarithmic: true, unit: cost === 'activationBytes' ? 'bytes' : 'count' } };
+}
+
+function byValue(values: Float64Array, colours: Colours): Colouring {
+  const finite = values.filter(Number.isFinite);
+  let low = finite.reduce((a, b) => Math.min(a, b), Infinity);
+  let high = finite.reduce((a, b) => Math.max(a, b), -Infinity);
+  const signed = low < 0;
+  if (signed) [low, high] = [-Math.max(-low, Math.abs(high)), Math.max(-low, Math.abs(high))];
+  else low = Math.min(low, 0);
+  const shade = (t: number) => {
+    if (!signed) return mixed(colours.surface, SERIES[0], 0.06 + 0.54 * t);
+    return mixed(colours.surface, SERIES[t < 0.5 ? 0 : 5], 1.2 * Math.abs(t - 0.5));
+  };
+  const nothing = { fill: colours.surface, edge: colours.line, bar: null };
+  const paint: Paint = (node) => {
+    const value = values[node.id];
+    if (Number.isNaN(value)) return nothing;
+    const fill = shade(high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 0.5);
+    return { fill, edge: mixed(fill, colours.text, 0.2), bar: null };
+  };
+  return { paint, legend: { kind: 'ramp', low, high, colours: RAMP.map(shade), logarithmic: false, unit: '' } };
+}
