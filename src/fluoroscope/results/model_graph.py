@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -126,3 +127,51 @@ class ModelGraph(Result):
     def children(self, parent: int = -1) -> tuple[GraphNode, ...]:
         """The nodes directly inside ``parent``, in the order of execution."""
         return tuple(n for n in self.nodes if n.parent == parent)
+
+    def with_values(self, title: str, numbers: dict[str, float]) -> ModelGraph:
+        """A copy that carries numbers of your own, by name of node, for ``color_by=title`` and for the page."""
+        return self.with_meta(values={**self.meta.get("values", {}), title: dict(numbers)})
+
+    def to_svg(self, path: str | Path | None = None, **options: Any) -> str:
+        """The drawing as an SVG of its own, text as text; ``options`` are those of :meth:`plot`.
+
+        Also written to ``path`` where one is given, as by all these exports. Raises OptionError and ResultFileError.
+        """
+        return self._exported("svg", path, options)
+
+    def to_dot(self, path: str | Path | None = None, **options: Any) -> str:
+        """Graphviz DOT with modules as clusters. Options: ``depth`` (levels that are open; -1: all, the default; None:
+        as many as are readable), ``direction`` (``"down"`` or ``"right"``), ``color_by``, ``shapes``, ``hubs``.
+        """
+        return self._exported("dot", path, options)
+
+    def to_graphml(self, path: str | Path | None = None) -> str:
+        """GraphML with typed attributes of every node and edge; ``parent`` says who is inside of what."""
+        return self._exported("graphml", path, {})
+
+    def to_mermaid(self, path: str | Path | None = None, **options: Any) -> str:
+        """A Mermaid flowchart with modules as subgraphs. Options: ``depth`` (None: as many levels as are readable; -1:
+        all), ``direction``, ``shapes``, ``hubs``.
+        """
+        return self._exported("mmd", path, options)
+
+    def to_tikz(self, path: str | Path | None = None, **options: Any) -> str:
+        """The drawing as TikZ. Options: ``standalone`` (a document of its own, or the picture only), and those of the
+        flow diagram: ``depth``, ``color_by``, ``direction``, ``shapes``, ``costs``, ``names``, ``hubs``, ``legend``.
+        """
+        return self._exported("tex", path, options)
+
+    def to_json(self, path: str | Path | None = None, **options: Any) -> str:
+        """All of it as JSON, a row for each node and edge. Option: ``indent``."""
+        return self._exported("json", path, options)
+
+    def to_networkx(self) -> Any:
+        """A ``networkx.MultiDiGraph`` with all attributes. Raises MissingExtra where networkx is not installed."""
+        from fluoroscope.render.exports import networkx_graph  # the upward door, like Result.plot
+
+        return networkx_graph(self)
+
+    def _exported(self, suffix: str, path: str | Path | None, options: dict[str, Any]) -> str:
+        from fluoroscope.render.exports import exported
+
+        return exported(self, suffix, path, options)
