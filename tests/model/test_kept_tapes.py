@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import fluoroscope as fs
+from fluoroscope.model import kept as keeping
 from fluoroscope.model import kept_tapes
-from fluoroscope.model.kept_tapes import forget_tapes
+from fluoroscope.model.kept import forget_programs
 from tests.contract.networks import differences, snapshot
 
 SCALE = 1.5
@@ -102,10 +103,10 @@ METHOD = fs.GradCAM(layer="layer2")
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(kept_tapes, "WORTH", 0.0)
-    forget_tapes()
+    monkeypatch.setattr(keeping, "WORTH", 0.0)
+    forget_programs()
     yield
-    forget_tapes()
+    forget_programs()
 
 
 def own(network: nn.Module, x: torch.Tensor, method: Any = METHOD, **options: Any) -> Any:
@@ -122,8 +123,8 @@ def same(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-5)
 
 
-def kept(network: nn.Module) -> list[kept_tapes.KeptTape]:
-    return list(kept_tapes._KEPT.get(network, {}).values())
+def kept(network: nn.Module) -> list[keeping.Kept]:
+    return list(keeping._KEPT.get(network, {}).values())
 
 
 def warm(network: nn.Module, x: torch.Tensor, method: Any = METHOD) -> None:
@@ -353,13 +354,13 @@ def test_programs_go_with_their_network_and_are_few() -> None:
     networks, x = [made(seed=i) for i in range(3)], pictures(2)
     for network in networks:
         warm(network, x)
-    assert sum(k.program is not None for n in networks for k in kept(n)) == kept_tapes.MOST_KEPT
+    assert sum(k.program is not None for n in networks for k in kept(n)) == keeping.MOST_KEPT
     gone = weakref.ref(networks[-1])
     del network
     networks.clear()
     gc.collect()
     assert gone() is None
-    assert not kept_tapes._KEPT
+    assert not keeping._KEPT
 
 
 def test_a_network_in_training_mode_is_explained_as_it_is_evaluated() -> None:

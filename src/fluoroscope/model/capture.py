@@ -101,7 +101,7 @@ def tape(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> Tape:
     """One forward that records from the first of ``layers`` on.
 
     The tensors of layers are what the next layer sees; a layer that works in place on them does not change them. On a
-    CPU the part before the layers runs as a program from the third call on (:mod:`~fluoroscope.model.kept_tapes`).
+    CPU the part before the layers runs as a program from the third call on (:mod:`~fluoroscope.model.kept`).
 
     Raises:
         LayerError: a layer did not run.
@@ -109,15 +109,12 @@ def tape(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> Tape:
     if any(t.requires_grad for t in inputs.tensors):
         return _tape(study, inputs, layers, ForwardTap())  # the tape begins at the input
     kept = kept_tape(study, inputs, layers)
-    if kept is not None and kept.ready(inputs):
+    if kept is not None and kept.ready(study, inputs):
         return Tape(*kept.run(study, inputs))
-    before, study.notes = study.notes, []
-    taped = _own_tape(study, inputs, layers)
-    fresh, study.notes = study.notes, before
-    for note in fresh:
-        study.note(note)
+    with study.noting() as notes:
+        taped = _own_tape(study, inputs, layers)
     if kept is not None:
-        kept.learn(study, inputs, taped.output, taped.scores, taped.tensors, fresh)
+        kept.learn(study, inputs, (taped.output, taped.scores, taped.tensors), notes)
     return taped
 
 

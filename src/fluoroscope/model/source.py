@@ -15,6 +15,7 @@ from fluoroscope import axes as ax
 from fluoroscope.errors import InputError, NumericalError
 from fluoroscope.model.capture import Tape, activations
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.kept_inputs import KeptInput, kept_input
 from fluoroscope.model.outputs import map_first_tensor
 from fluoroscope.model.positions import layout_of
 from fluoroscope.model.study import LayerName, Study
@@ -99,7 +100,24 @@ class Source:
     def run(self, values: torch.Tensor, rows: Sequence[int] | None = None) -> Tape:
         """One forward that is differentiable with respect to ``values``, in place of the value of ``rows``."""
         leaf = values.detach().clone().requires_grad_()
-        return Tape(*self.forward(leaf, rows), {self.layer or "input": leaf})
+        kept = self._kept(leaf, rows)
+        if kept is None:
+            return Tape(*self.forward(leaf, rows), {self.layer or "input": leaf})
+        known, inputs = kept
+        if known.ready(self.study, inputs):
+            return Tape(*known.run(self.study, inputs, leaf), {"input": leaf})
+        with self.study.noting() as notes:
+            output, scores = self.forward(leaf, rows)
+        known.learn(self.study, inputs, (output, scores, leaf), notes)
+        return Tape(output, scores, {"input": leaf})
+
+    def _kept(self, leaf: torch.Tensor, rows: Sequence[int] | None) -> tuple[KeptInput, Inputs] | None:
+        """A program of the network, or what will become one, and the inputs that it is about."""
+        if self.layer is not None or len(self.inputs.tensors) != 1:
+            return None
+        inputs = self._with_values(rows, leaf)
+        known = kept_input(self.study, inputs)
+        return (known, inputs) if known is not None else None
 
     def forward(self, values: torch.Tensor, rows: Sequence[int] | None = None) -> tuple[Any, torch.Tensor]:
         """(whole output, scores) with ``values`` as they are, on whatever tape they are on."""

@@ -44,7 +44,7 @@ class Study:
     """Context in which a network is in eval mode, frozen, seeded and guarded; afterwards it is as before.
 
     ``forwards`` and ``backwards`` count examples that went through the network; ``notes`` collects what had to be
-    assumed.
+    assumed; ``proofs`` has what was shown to hold for the network, which nobody else changes meanwhile.
     """
 
     def __init__(self, subject: Subject, *, seed: int = 0) -> None:
@@ -53,6 +53,7 @@ class Study:
         self.forwards, self.backwards = 0.0, 0.0
         self.notes: list[str] = list(subject.notes)
         self.facts: dict[str, Any] = {}
+        self.proofs: list[Any] = []
         self.started = time.perf_counter()
 
     def __enter__(self) -> Self:
@@ -91,6 +92,18 @@ class Study:
         """Add something that had to be assumed, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    @contextmanager
+    def noting(self) -> Iterator[list[str]]:
+        """What is noted within the block, also what was noted before."""
+        before, self.notes = self.notes, []
+        fresh = self.notes
+        try:
+            yield fresh
+        finally:
+            self.notes = before
+            for text in fresh:
+                self.note(text)
 
     # ------------------------------------------------------------------ layers
 

@@ -50,6 +50,8 @@ class Convolution:
         self.bias, self.dilation, self.groups = bias, dilation, groups
         self.activation: Activation | None = None
         self._packed: dict[Pair, torch.Tensor] = {}
+        self._turned: Convolution | None = None
+        self._bare: Convolution | None = None
         self.fused = weight.device.type == "cpu" and weight.dtype in FORMATS and _onednn()
 
     def folded(self, scale: torch.Tensor, shift: torch.Tensor) -> Convolution:
@@ -74,6 +76,31 @@ class Convolution:
         y = y if addend is None else y + addend
         return y if self.activation is None else self.activation.function(y, *self.activation.arguments)
 
+    def bare(self) -> Convolution:
+        """The same without the activation."""
+        if self._bare is None:
+            self._bare = Convolution(self.weight, self.bias, self.dilation, self.groups)
+        return self._bare
+
+    def slope(self, gradient: torch.Tensor, shape: torch.Size, padding: Pair, stride: Pair) -> torch.Tensor:
+        """The gradient with respect to ``x`` of ``shape``, from that with respect to the sum before the activation.
+
+        With a stride of 1 this is a convolution itself, with the weights turned round.
+        """
+        kernel = self.weight.shape[2:]
+        around = tuple(d * (k - 1) - p for d, k, p in zip(self.dilation, kernel, padding, strict=True))
+        if stride == (1, 1) and min(around) >= 0 and self.fused:
+            self._turned = self._turned or Convolution(
+                _turned(self.weight, self.groups), None, self.dilation, self.groups
+            )
+            return self._turned(gradient, (around[0], around[1]), (1, 1))
+        blank = gradient.new_empty(shape).contiguous(memory_format=torch.channels_last)  # only its shape is read
+        found: torch.Tensor = aten.convolution_backward(
+            gradient, blank, self.weight, None, stride, padding, self.dilation, False, (0, 0), self.groups,
+            (True, False, False),
+        )[0]  # fmt: skip
+        return found
+
     def _fused(self, x: torch.Tensor, padding: Pair, stride: Pair, addend: torch.Tensor | None) -> torch.Tensor:
         ops: Any = torch.ops.mkldnn
         name, scalars = (self.activation.name, list(self.activation.scalars)) if self.activation else (None, [])
@@ -89,6 +116,13 @@ class Convolution:
                 self.weight, list(padding), list(stride), list(self.dilation), self.groups, list(x.shape)
             )
         return self._packed[stride]
+
+
+def _turned(weight: torch.Tensor, groups: int) -> torch.Tensor:
+    """Weights (O, I / groups, P, Q) as those (I, O / groups, P, Q) of the convolution that carries gradients back."""
+    outputs, inputs, *kernel = weight.shape
+    parts = weight.flip(2, 3).reshape(groups, outputs // groups, inputs, *kernel)
+    return parts.transpose(1, 2).reshape(groups * inputs, outputs // groups, *kernel)
 
 
 def _onednn() -> bool:

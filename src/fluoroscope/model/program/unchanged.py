@@ -40,9 +40,9 @@ class Unchanged:
             raise Unseen("a tensor is a part of another one, with gaps")
         self.bytes = sum(t.numel() * t.element_size() for t in tensors)
 
-    def holds(self) -> bool:
-        """Whether everything is as it was, to the bit."""
-        return undisturbed() and self._around.same() and self._same_numbers()
+    def holds(self, *, numbers: bool = True) -> bool:
+        """Whether everything is as it was, to the bit; without ``numbers`` the tensors are not looked at."""
+        return undisturbed() and self._around.same() and (not numbers or self._same_numbers())
 
     def _same_numbers(self) -> bool:
         return all(_equal(t, kept) for t, kept in self._tensors)
