@@ -11,7 +11,7 @@ from torch import nn
 
 import fluoroscope as fs
 from fluoroscope.errors import InputError, OptionError
-from fluoroscope.methods.gradient.quadrature import RULES
+from fluoroscope.methods.gradient.quadrature import RULES, Panels, blocks
 from tests.methods.small_networks import SPELLINGS, Bends, Two, Words, made, normal, plain_gradient
 
 
@@ -51,7 +51,7 @@ def test_exact_where_the_integral_is_known() -> None:
         found = fs.IntegratedGradients()(Formula(function), x, target=0)
         expected = [answer(float(a), float(b)) for a, b in x]
         np.testing.assert_allclose(found.values, expected, rtol=1e-9, err_msg=name)
-        assert found.meta["evaluations_per_example"] == [9, 9]
+        assert found.meta["evaluations_per_example"] == [5, 5]
 
 
 def test_one_rectifier_that_bends_between_the_points() -> None:
@@ -74,9 +74,9 @@ def test_comes_as_near_as_asked(spelling: str) -> None:
         np.testing.assert_allclose(found.values.reshape(2, -1).sum(1), rise, rtol=tolerance)
         assert found.meta["completeness_error"] <= tolerance
         far.append(np.linalg.norm(found.values - expected) / np.linalg.norm(expected))
-        assert far[-1] <= found.meta["map_error"] + 1e-6
-    assert far[-1] < 0.02
-    assert far[0] < 0.3
+        assert found.meta["map_error"] / 3 <= far[-1] <= found.meta["map_error"] * 1.2
+        assert far[-1] <= 50 * tolerance
+    assert far[-1] < far[0] < 0.3
 
 
 def test_adds_points_only_where_an_example_needs_them() -> None:
@@ -84,8 +84,8 @@ def test_adds_points_only_where_an_example_needs_them() -> None:
     x = torch.tensor([[1.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
     found = fs.IntegratedGradients(tolerance=1e-4)(model, x, target=0)
     hard, easy = found.meta["evaluations_per_example"]
-    assert easy == 9
-    assert 9 < hard < 120  # equal steps of the same finest width would be hundreds
+    assert easy == 5
+    assert 5 < hard < 120  # equal steps of the same finest width would be hundreds
     step = 1 / (1 + np.exp(-54)) - 1 / (1 + np.exp(6))
     np.testing.assert_allclose(found.values, [[step, 1.0], [0.0, 1.0]], atol=1e-4)
 
@@ -144,7 +144,7 @@ def test_tokens_against_other_tokens() -> None:
     padding = torch.zeros(4, dtype=torch.long)
     found = fs.IntegratedGradients(baseline=padding, tolerance=1e-4)(model, ids, target=1)
     rise = (model(ids) - model(padding.expand(2, -1)))[:, 1].detach().numpy()
-    np.testing.assert_allclose(found.values.sum(1), rise, rtol=1e-6)
+    np.testing.assert_allclose(found.values.sum(1), rise, rtol=1e-4)
     assert found.values[1, 0] == 0  # the same token there
     assert found.axes == ("N", "L")
     rest = model.place(torch.arange(4)).detach()
@@ -195,7 +195,7 @@ def test_equal_input_and_baseline_and_constant_networks() -> None:
     same = fs.IntegratedGradients(baseline=x[0])(model, x, target=1)
     assert not same.values.any()
     assert same.meta["completeness_error"] == 0
-    assert same.meta["evaluations"] == 9
+    assert same.meta["evaluations"] == 5
 
 
 def test_half_formats() -> None:
@@ -205,3 +205,45 @@ def test_half_formats() -> None:
         found = fs.IntegratedGradients()(made(Bends).to(dtype), x, target=1)
         assert np.isfinite(found.values).all()
         assert np.linalg.norm(found.values - full) < 0.3 * np.linalg.norm(full)
+
+
+def test_the_error_is_that_of_the_rule_itself() -> None:
+    """The weights are known from the points alone: nothing is adjusted so that the sum comes out right."""
+    model = Formula(lambda v: torch.sigmoid(25 * (v[:, 0] - 0.37)) + v[:, 1] ** 2)
+    x = torch.ones(1, 2, dtype=torch.float64)
+    asked: list[float] = []
+    learn = Panels.learn
+
+    def heard(self: Panels, t: float, score: Any, slope: Any) -> None:
+        asked.append(t)
+        learn(self, t, score, slope)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Panels, "learn", heard)
+        found = fs.IntegratedGradients(tolerance=0.02)(model, x, target=0)
+    points = np.sort(asked)
+    slopes = plain_gradient(lambda v: model(v)[:, 0], torch.from_numpy(points)[:, None] * x)
+    trapezoid = np.trapezoid(slopes, points, axis=0)
+    rise = float((model(x) - model(0 * x)).detach())
+    np.testing.assert_allclose(found.values[0], trapezoid, rtol=1e-12)
+    error = abs(trapezoid.sum() - rise) / rise
+    assert error > 1e-5
+    assert found.meta["completeness_error"] == pytest.approx(error, rel=1e-6)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_rules_of_panels_that_are_halved_unevenly(level: int) -> None:
+    """Each rule integrates the polynomials that it is exact for, whatever panels are halved; the points add up to 1."""
+    panels = Panels(0.01)
+    panels.split |= {(0.0, 0.25), (0.125, 0.25), (0.5, 0.75)}
+    power = (1, 3, 5)[level] if level < 2 else 3
+    for t in panels.points:
+        panels.learn(t, np.array([t ** (power + 1)]), np.array([(power + 1) * t**power]))
+    found = list(blocks(panels.split, level))
+    assert sum(b - a for (a, b), _ in found) == 1
+    errors = panels._errors(level)[1][:, 0]
+    exact = [abs(e) < 1e-12 for e, (_, depth) in zip(errors, found, strict=True) if (1, 3, 5)[depth] >= power]
+    assert all(exact)
+    assert exact or level == 0
+    np.testing.assert_allclose(panels.weights().sum(0), 1)
+    assert set(panels.points) == {0, 0.125, 0.1875, 0.25, 0.5, 0.625, 0.75, 1}

@@ -29,13 +29,13 @@ class IntegratedGradients(InputGradient):
               \sum_i a_i = s(x) - s(b)
 
     Source: Sundararajan et al., *Axiomatic Attribution for Deep Networks*, 2017, equation 1; the sum is their
-    completeness. ``quadrature="adaptive"`` differs from the paper's equal steps: it adds points example by example
-    until the rule's error on the score, panel by panel, is small against ``tolerance``, and spreads what is left over
-    all points (:class:`~fluoroscope.methods.gradient.quadrature.Panels`). Completeness then holds almost exactly,
-    which by itself says little about the map; ``meta["map_error"]`` estimates that: the distance to the map from
-    every second point, as a share of the map's length. Up to 50 tolerances of it are accepted, half of it at 1 %;
-    networks of rectifiers have gradients that jump along the path, and only many points make it small. The fixed
-    rules take ``points`` points.
+    completeness. ``quadrature="adaptive"`` differs from the paper's equal steps: it adds points example by example,
+    where the slope along the path says that the rule errs, until completeness holds to ``tolerance``
+    (:class:`~fluoroscope.methods.gradient.quadrature.Panels`). The weights are those of the rule, never adjusted to
+    the known sum. Completeness says little about the map, for errors of different places cancel in a sum;
+    ``meta["map_error"]`` estimates that: the distance to the map without the last points, as a share of the map's
+    length. Up to 50 tolerances of it are accepted, half of it at 1 %; networks of rectifiers have gradients that jump
+    along the path, and only many points make it small. The fixed rules take ``points`` points.
 
     ``meta``: ``completeness_error`` is the largest ``|sum_i a_i - (s(x) - s(b))| / |s(x) - s(b)|`` of all examples,
     ``evaluations`` counts the networks' runs for all examples (a forward, with a backward for each target);
@@ -61,7 +61,7 @@ class IntegratedGradients(InputGradient):
     baseline: Any = option(0.0, BASELINE_HELP)
     quadrature: str = option("adaptive", "how the path is integrated", choices=("adaptive", *RULES))
     points: int = option(50, "points of a fixed rule", low=1)
-    max_evaluations: int = option(600, "most runs per example (adaptive)", low=9)
+    max_evaluations: int = option(600, "most runs per example (adaptive)", low=5)
 
     def compute(self, study: Study, batch: Batch) -> Attribution:
         """Points of the paths of all examples, ``batch_size`` of them at once."""
@@ -176,7 +176,7 @@ class _Adaptive:
     def refine(self, limit: int) -> None:
         """Ask for more points, for the score's sake or where every second point gives another map."""
         room = limit - len(self.gradients)
-        if not self.panels.refine(room) and room >= 4 and self.map_error() > MAP_SPREAD * self.panels.tolerance:
+        if not self.panels.refine(room) and room >= 1 and self.map_error() > MAP_SPREAD * self.panels.tolerance:
             self.panels.halve_widest(room)
 
     def map(self, coarse: bool = False) -> torch.Tensor:
@@ -191,7 +191,7 @@ class _Adaptive:
         return (total * self.difference.to(kind)).to(kind)
 
     def map_error(self) -> float:
-        """Distance to the map from every second point, as a share of the map's length; the largest of the targets."""
+        """Distance to the map without the last points, as a share of the map's length; the largest of the targets."""
         fine, coarse = (self.map(coarse=c).flatten(1).double() for c in (False, True))
         length = fine.norm(dim=1)
         return float(((fine - coarse).norm(dim=1) / torch.where(length > 0, length, torch.ones_like(length))).max())

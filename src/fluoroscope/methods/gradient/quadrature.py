@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,19 +12,12 @@ from fluoroscope.results import Array
 __all__ = ["RULES", "Panels", "fixed_rule"]
 
 RULES = ("gauss-legendre", "riemann-left", "riemann-middle", "riemann-right", "trapezoid")
-INNER = {
-    "trapezoid": np.array([0.5, 1, 1, 1, 0.5]) / 4,
-    "simpson": np.array([1, 4, 2, 4, 1]) / 12,
-    "boole": np.array([7, 32, 12, 32, 7]) / 90,
-}
-COARSE = {
-    "trapezoid": np.array([1, 0, 2, 0, 1]) / 4,
-    "simpson": np.array([1, 0, 4, 0, 1]) / 6,
-    "boole": np.array([1, 0, 4, 0, 1]) / 6,
-}
+WEIGHTS = (np.array([1, 1]) / 2, np.array([1, 4, 1]) / 6, np.array([7, 32, 12, 32, 7]) / 90)
+"""Trapezoid, Simpson, Boole: for panels that were halved never, once, twice."""
 SPREAD = 10.0
-MOST_CHANGE = 0.5
-FIRST = 2
+SINGLY = 17
+"""Points up to which panels are halved one at a time, so that none is bought without need."""
+Panel = tuple[float, float]
 
 
 def fixed_rule(name: str, points: int) -> tuple[Array, Array]:
@@ -43,29 +37,23 @@ def fixed_rule(name: str, points: int) -> tuple[Array, Array]:
 
 @dataclass
 class Panels:
-    r"""Panels of [0, 1] with five points each, halved where the path bends most.
+    r"""Panels of [0, 1] that are halved where the path bends most, until the sum is complete.
 
     What is integrated is a vector g(t) whose sum is the slope of a known function, s'(t) = sum_i g_i(t) (x_i - b_i). So
-    every panel's integral of the slope is known exactly, s(end) - s(begin), and with it the rule's error on every
-    panel.
+    every panel's integral of the slope is known exactly, s(end) - s(begin), and with it a rule's error on every panel.
+    The weights are those of the rule; they are not adjusted to what is known.
 
-    1. Of three rules on the same points (trapezoid, Simpson, Boole) the one with the smallest errors is taken: smooth
-       networks converge with the sixth power, networks of rectifiers, whose slope jumps, like the trapezoid.
-    2. The errors add up if they are of a sign, or go with the root of their squares if they are random: the larger of
-       both has to come down to ``SPREAD`` tolerances. A sum alone often is small by luck, long before its parts are.
-       Panels with more than half their share of that error are halved, and all points so far stay in use.
-    3. What then is left is spread over all points: of all weights that give the known integral the nearest ones are
-    taken,
-       w_i (1 + u (s'_i - mean)), the calibration of survey statistics. If a weight had to change by half, more points
-       are taken instead. The integral of the slope is then exact, and completeness says no more about the map's
-       accuracy.
+    1. Of three rules on the same points the one with the smallest errors is taken: the trapezoid (networks of
+       rectifiers, whose slope jumps), Simpson's where two halves allow it, Boole's where four quarters do (smooth
+       networks).
+    2. It is enough when the sum of the errors is within ``tolerance`` of the whole rise, and the root of their squares
+       within ``SPREAD`` times that: a sum alone can be small by luck, long before its parts are.
+    3. Otherwise the panel with the largest error is halved, which costs one point; all points so far stay in use.
     """
 
     tolerance: float
     floor: float = 0.0
-    panels: list[tuple[float, float]] = field(
-        default_factory=lambda: [(k / FIRST, (k + 1) / FIRST) for k in range(FIRST)]
-    )
+    split: set[Panel] = field(default_factory=lambda: {(0.0, 1.0), (0.0, 0.5), (0.5, 1.0)})
     score: dict[float, Array] = field(default_factory=dict)
     slope: dict[float, Array] = field(default_factory=dict)
 
@@ -77,7 +65,7 @@ class Panels:
     @property
     def points(self) -> list[float]:
         """All points in order."""
-        return sorted({t for panel in self.panels for t in nodes(panel)})
+        return sorted({0.0, 1.0} | {middle(panel) for panel in self.split})
 
     def learn(self, t: float, score: Array, slope: Array) -> None:
         """The function (K,) and its slope (K,) at t."""
@@ -88,87 +76,116 @@ class Panels:
         """s(1) - s(0), for each target (K,)."""
         return self.score[1.0] - self.score[0.0]
 
-    def _errors(self, rule: str) -> Array:
-        """Known minus computed integral of the slope, for each panel and target (P, K)."""
-        inner = INNER[rule]
-        rows = []
-        for a, b in self.panels:
-            slopes = np.stack([self.slope[t] for t in nodes((a, b))])
-            rows.append(self.score[b] - self.score[a] - (b - a) * (inner @ slopes))
-        return np.stack(rows)
+    @property
+    def scale(self) -> Array:
+        """What errors are measured against, for each target (K,): the size of the rise, or what rounding leaves."""
+        return np.maximum(np.maximum(np.abs(self.rise), self.floor), 1e-300)
 
-    def _best(self) -> tuple[list[str], Array, Array]:
-        """For each target: the best rule, its errors by panel (P, K), and their size (K,)."""
-        errors = {rule: self._errors(rule) for rule in INNER}
-        sizes = {r: np.maximum(np.abs(e.sum(0)), np.sqrt((e**2).sum(0))) for r, e in errors.items()}
-        chosen = [min(INNER, key=lambda r: float(sizes[r][k])) for k in range(len(self.rise))]
-        picked = np.stack([errors[r][:, k] for k, r in enumerate(chosen)], 1)
-        return chosen, picked, np.array([sizes[r][k] for k, r in enumerate(chosen)])
+    def _errors(self, level: int) -> tuple[list[Panel], Array]:
+        """The panels of a rule, and known minus computed integral of the slope, for each panel and target (P, K)."""
+        found = list(blocks(self.split, level))
+        rows = [
+            self.score[b]
+            - self.score[a]
+            - (b - a) * (WEIGHTS[depth] @ np.stack([self.slope[t] for t in nodes(a, b, depth)]))
+            for (a, b), depth in found
+        ]
+        return [panel for panel, _ in found], np.stack(rows)
+
+    def _best(self) -> list[tuple[int, list[Panel], Array]]:
+        """For each target: the rule with the smallest errors, its panels and their errors (P,)."""
+        found = [(level, *self._errors(level)) for level in range(len(WEIGHTS))]
+        targets = range(len(self.rise))
+        chosen = [min(found, key=lambda f: _size(f[2][:, k])) for k in targets]
+        return [(level, panels, errors[:, k]) for k, (level, panels, errors) in zip(targets, chosen, strict=True)]
 
     def refine(self, room: int) -> bool:
         """Halve the panels that need it, by at most ``room`` new points; False where nothing is left to do."""
-        goal = np.maximum(SPREAD * self.tolerance * np.abs(self.rise), self.floor)
-        _, errors, size = self._best()
-        if bool((size <= goal).all()) and bool((self.incompleteness() <= self.tolerance).all()):
+        wanted: dict[Panel, float] = {}
+        for (_, panels, errors), scale in zip(self._best(), self.scale, strict=True):
+            goal = max(self.tolerance * scale, self.floor)
+            if abs(errors.sum()) <= goal and np.linalg.norm(errors) <= SPREAD * goal:
+                continue
+            for panel, error in zip(panels, np.abs(errors), strict=True):
+                wanted[panel] = max(wanted.get(panel, 0.0), float(error / scale))
+        if not wanted:
             return False
-        share = np.max(np.abs(errors) / np.maximum(goal, 1e-300), axis=1)
-        needed = np.flatnonzero(share**2 > 0.25 / len(share))
-        needed = needed if len(needed) else np.argsort(-share)[:1]
-        worst = set(needed[np.argsort(-share[needed], kind="stable")][: room // 4].tolist())
-        self.panels = [part for i, p in enumerate(self.panels) for part in (halves(p) if i in worst else [p])]
-        return bool(worst)
+        order = sorted(wanted, key=lambda panel: -wanted[panel])
+        few = len(self.points) < SINGLY
+        chosen = order[:1] if few else [p for p in order if wanted[p] >= wanted[order[0]] / 2]
+        leaves = [self._leaf(panel) for panel in chosen[: max(room, 0)]]
+        self.split.update(leaves)
+        return bool(leaves)
+
+    def _leaf(self, panel: Panel) -> Panel:
+        """The part of a panel that is not halved yet and has the largest error by the trapezoid."""
+        parts = [p for p, _ in blocks(self.split, 0, panel)]
+        return max(parts, key=lambda p: float((np.abs(self._trapezoid(p)) / self.scale).max()))
+
+    def _trapezoid(self, panel: Panel) -> Array:
+        a, b = panel
+        return np.asarray(self.score[b] - self.score[a] - (b - a) * (self.slope[a] + self.slope[b]) / 2)
 
     def halve_widest(self, room: int) -> None:
         """Halve the widest panels, by at most ``room`` new points."""
-        width = max(b - a for a, b in self.panels)
-        left = room // 4
-        made: list[tuple[float, float]] = []
-        for panel in self.panels:
-            split = panel[1] - panel[0] == width and left > 0
-            left -= split
-            made += halves(panel) if split else [panel]
-        self.panels = made
+        parts = [p for p, _ in blocks(self.split, 0)]
+        width = max(b - a for a, b in parts)
+        self.split.update([p for p in parts if p[1] - p[0] == width][: max(room, 0)])
 
-    def weights(self, calibrated: bool = True, coarse: bool = False) -> Array:
-        """Weights (points, K); ``coarse`` uses every second point only, to see how much the points matter."""
-        points, chosen = self.points, self._best()[0]
+    def weights(self, coarse: bool = False) -> Array:
+        """Weights (points, K); ``coarse`` takes back every last halving, to see how much the points matter."""
+        points = self.points
         place = {t: i for i, t in enumerate(points)}
-        found = np.zeros((len(points), len(chosen)))
-        for a, b in self.panels:
-            for k, rule in enumerate(chosen):
-                inner = COARSE[rule] if coarse else INNER[rule]
-                for t, w in zip(nodes((a, b)), inner, strict=True):
+        split = {p for p in self.split if any(h in self.split for h in halves(p))} if coarse else self.split
+        found = np.zeros((len(points), len(self.rise)))
+        for k, (level, _, _) in enumerate(self._best()):
+            for (a, b), depth in blocks(split, level):
+                for t, w in zip(nodes(a, b, depth), WEIGHTS[depth], strict=True):
                     found[place[t], k] += w * (b - a)
-        return self._calibrated(found) if calibrated else found
+        return found
 
-    def _calibrated(self, weights: Array) -> Array:
-        slopes = np.stack([self.slope[t] for t in self.points])
-        mean = (weights * slopes).sum(0)
-        deviation = slopes - mean
-        variance = (weights * deviation**2).sum(0)
-        missing = self.rise - mean
-        with np.errstate(divide="ignore", invalid="ignore"):
-            change = np.where(variance > 0, missing / variance, 0.0) * deviation
-        change = np.where(weights != 0, change, 0.0)
-        allowed = np.abs(change).max(0) <= MOST_CHANGE
-        calibrated: Array = weights * (1 + np.where(allowed, change, 0.0))
-        return calibrated
-
-    def incompleteness(self, calibrated: bool = True) -> Array:
+    def incompleteness(self) -> Array:
         """``|computed - known| / |known|`` of the whole integral of the slope, for each target (K,)."""
-        slopes = np.stack([self.slope[t] for t in self.points])
-        error = np.abs((self.weights(calibrated) * slopes).sum(0) - self.rise)
-        known = np.maximum(np.abs(self.rise), self.floor)
-        return np.where(error > self.floor, error / np.maximum(known, 1e-300), 0.0)
+        error = np.array([abs(errors.sum()) for _, _, errors in self._best()])
+        return np.where(error > self.floor, error / self.scale, 0.0)
 
 
-def nodes(panel: tuple[float, float]) -> list[float]:
-    """The five points of a panel; exact, because panels begin and end at binary fractions."""
-    a, b = panel
-    return [a, a + (b - a) / 4, a + (b - a) / 2, a + (b - a) * 3 / 4, b]
+def _size(errors: Array) -> float:
+    """Errors add up if they are of a sign, or go with the root of their squares if they are random: the larger."""
+    return float(max(abs(errors.sum()), np.linalg.norm(errors)))
 
 
-def halves(panel: tuple[float, float]) -> list[tuple[float, float]]:
+def blocks(split: set[Panel], level: int, panel: Panel = (0.0, 1.0)) -> Iterator[tuple[Panel, int]]:
+    """The panels of the rule ``level``, each with how often it is halved throughout: as often as the rule wants, or
+    less.
+    """
+    depth = _depth(split, panel)
+    if depth is not None and depth <= level:
+        yield panel, depth
+    else:
+        for part in halves(panel):
+            yield from blocks(split, level, part)
+
+
+def _depth(split: set[Panel], panel: Panel) -> int | None:
+    """How often a panel is halved, where that is the same throughout."""
+    if panel not in split:
+        return 0
+    left, right = (_depth(split, part) for part in halves(panel))
+    return left + 1 if left is not None and left == right else None
+
+
+def nodes(a: float, b: float, depth: int) -> list[float]:
+    """The points of a panel that is halved ``depth`` times; exact, because panels begin and end at binary fractions."""
+    count = 2**depth
+    return [a + (b - a) * i / count for i in range(count + 1)]
+
+
+def middle(panel: Panel) -> float:
+    """Where a panel is halved."""
+    return (panel[0] + panel[1]) / 2
+
+
+def halves(panel: Panel) -> list[Panel]:
     """Both halves."""
-    middle = (panel[0] + panel[1]) / 2
-    return [(panel[0], middle), (middle, panel[1])]
+    return [(panel[0], middle(panel)), (middle(panel), panel[1])]
