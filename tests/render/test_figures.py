@@ -19,12 +19,15 @@ from fluoroscope.render.figures.label import number, shortened
 from fluoroscope.results import (
     Attribution,
     FeatureMaps,
+    Finding,
+    Findings,
     History,
     LayerRow,
     LayerSummary,
     Samples,
     Scorecard,
     Series,
+    TensorHistory,
     TensorRecord,
     TensorSummary,
 )
@@ -119,6 +122,12 @@ EVERY = {
     "layers": layers,
     "history": history,
     "scorecard": scorecard,
+    "tensor-history": lambda: TensorHistory(
+        names=("a", "b"), steps=np.arange(3), statistics={"gradient/norm": np.arange(6.0).reshape(2, 3)}
+    ),
+    "findings": lambda: Findings(
+        items=(Finding(rule="r", title="t", series={"loss": Series(steps=np.arange(3), values=np.arange(3.0))}),)
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -12,18 +12,23 @@ from matplotlib.ticker import MaxNLocator
 from fluoroscope.errors import OptionError, nearest
 from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain, quiet
-from fluoroscope.render.figures.label import number, shortened, title
+from fluoroscope.render.figures.curves import Points, Smoothing, draw_curve, draw_gaps, points_of
+from fluoroscope.render.figures.label import clean, number, shortened, title
 from fluoroscope.render.figures.registry import Drawing, drawing
+from fluoroscope.results.course import best_step, higher_is_better, overfitting_onset, pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fluoroscope.render.design import Theme
-    from fluoroscope.results import Array, History, Series
+    from fluoroscope.results import History, Series
 
 __all__ = ["HistoryDrawing"]
 
 WIDE_RANGE = 200.0  # largest over smallest value from which a logarithmic axis is the readable one
+MOST = 24  # pairs of axes on one figure
+STYLES = ("-", "--", ":", "-.")
+TIMES = ((2 * 86400, 86400, "days"), (7200, 3600, "hours"), (180, 60, "minutes"))
 Curves = dict[str, "Series"]
 
 
@@ -32,37 +37,44 @@ class HistoryDrawing(Drawing):
     """Options of the drawing.
 
     ``group`` of series (None: the first on given Axes, all on a new figure); ``log`` axis of values (None:
-    where all are positive and range over more than two decades).
+    where all are positive and range over more than two decades); ``axis`` what runs to the right; ``smoothing``, 0
+    to 1, is the weight of the past in a moving average without bias, or a Gaussian of the same reach (``kernel``);
+    neither crosses a gap. ``color_by`` names the setting whose values the colours of runs stand for.
     """
 
     group: str | None = None
     log: bool | None = None
+    axis: Literal["step", "epoch", "samples", "time"] = "step"
+    smoothing: float = 0.0
+    kernel: Literal["average", "gaussian"] = "average"
+    color_by: str | None = None
 
     def on(self, result: History, ax: Axes, theme: Theme) -> None:
         """One group on ``ax``."""
         name, curves = next(iter(self._groups(result).items()), ("", {}))
-        self._draw(name, curves, ax, theme)
-        ax.set_xlabel(result.axis, color=theme.muted, fontsize=design.points("xs"), loc="left", parse_math=False)
+        self._draw(result, name, curves, ax, theme)
 
     def figure(self, result: History, theme: Theme) -> Picture:
         """A pair of axes for every group, two side by side."""
         groups = self._groups(result) or {"": {}}
-        columns = min(2, len(groups))
-        rows = math.ceil(len(groups) / columns)
+        left_out = len(groups) - MOST
+        shown = dict(list(groups.items())[:MOST])
+        columns = min(2, len(shown))
+        rows = math.ceil(len(shown) / columns)
         with new_figure(6.2 if columns == 1 else 10.0, 2.7 * rows + 0.9, theme) as figure:
             axes = figure.subplots(rows, columns, squeeze=False).ravel()
-            for ax, (name, curves) in zip(axes, groups.items(), strict=False):
-                self._draw(name, curves, ax, theme)
-                ax.set_xlabel(result.axis, color=theme.muted, loc="left", parse_math=False)
-            for ax in axes[len(groups) :]:
+            for ax, (name, curves) in zip(axes, shown.items(), strict=False):
+                self._draw(result, name, curves, ax, theme)
+            for ax in axes[len(shown) :]:
                 ax.set_visible(False)
-            heading(figure, result, theme)
+            more = [f"{left_out} more groups: group= names the one to draw."] if left_out > 0 else []
+            heading(figure, result, theme, [*more, *_settings(result)])
         return figure
 
     def _groups(self, result: History) -> dict[str, Curves]:
         groups: dict[str, Curves] = {}
         for name, series in result.series.items():
-            groups.setdefault(series.group or name, {})[name] = series
+            groups.setdefault(series.group or series.name or name, {})[name] = series
         if self.group is None:
             return groups
         if self.group not in groups:
@@ -74,42 +86,107 @@ class HistoryDrawing(Drawing):
             )
         return {self.group: groups[self.group]}
 
-    def _draw(self, name: str, curves: Curves, ax: Axes, theme: Theme) -> None:
-        if not any(len(s.values) for s in curves.values()):
-            plain(ax)
-            ax.text(
-                0.5, 0.5, "nothing was logged yet", color=theme.muted, ha="center", va="center", transform=ax.transAxes
-            )
-            title(ax, shortened(name, 60), theme)
+    def _draw(self, result: History, name: str, curves: Curves, ax: Axes, theme: Theme) -> None:
+        found = self._points(result, curves, theme)
+        drawn = [p for p in found.values() if len(p.values)]
+        if not drawn:
+            self._nothing(name, curves, ax, theme)
             return
-        log = _wide(curves) if self.log is None else self.log
+        log = _wide(drawn) if self.log is None else self.log
         if log:
             ax.set_yscale("log")
-        colors = _colors(len(curves), theme)
-        for color, (label, series) in zip(colors, curves.items(), strict=True):
-            _curve(ax, label, series, color, 1.6 if len(curves) <= 8 else 0.9)
-        _gaps(ax, curves, theme)
+        smoothing = Smoothing(min(self.smoothing, 0.999), self.kernel) if self.smoothing > 0 else None
+        most = max(len(p.values) for p in drawn)
+        for points in drawn:
+            draw_curve(ax, points, 1.6 if len(drawn) <= 8 else 0.9, smoothing, most)
+        draw_gaps(ax, drawn, theme)
+        _marks(ax, result, curves, found, theme)
         quiet(ax, theme, "y")
-        ax.margins(x=0.02)
-        steps = np.unique(np.concatenate([s.steps for s in curves.values()]))
-        if len(steps) == 1:
-            ax.set_xlim(float(steps[0]) - 1, float(steps[0]) + 1)
-        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        ax.xaxis.set_major_formatter(lambda v, _: f"{v:,.6g}".replace("-", "−"))
-        if all(s.unit == "share" for s in curves.values()):
+        self._bottom(result, drawn, ax, theme)
+        if all(p.unit == "share" for p in drawn):
             ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g} %")
-        _legend(ax, curves, name, theme)
-        units = sorted({s.unit for s in curves.values() if s.unit and s.unit != "share"})
-        title(
-            ax,
-            shortened(name, 60),
-            theme,
-            " · ".join([*(shortened(u, 30) for u in units), *(["logarithmic"] if log else [])]),
-        )
+        _legend(ax, drawn, name, theme)
+        units = sorted({p.unit for p in drawn if p.unit and p.unit != "share"})
+        detail = [*(shortened(u, 30) for u in units), *(["logarithmic"] if log else [])]
+        title(ax, shortened(name, 60), theme, " · ".join(detail))
+
+    def _points(self, result: History, curves: Curves, theme: Theme) -> dict[str, Points]:
+        """The series as they are drawn: one colour for each run where there are several, else for each series."""
+        runs = result.runs
+        several = len(runs) > 1
+        setting = self._setting(result)
+        values = [repr(setting.get(run)) if setting else run for run in runs]
+        kinds = list(dict.fromkeys(values))
+        colors = _colors(len(kinds) if several else len(curves), theme)
+        names = list(dict.fromkeys(s.name or key for key, s in curves.items()))
+        origins = _origins(result)
+        found = {}
+        for i, (key, series) in enumerate(curves.items()):
+            xs, data = points_of(key, series, self.axis, origins.get(series.run, 0.0))
+            at = kinds.index(values[runs.index(series.run)]) if several and series.run else i % len(colors)
+            name = series.name or key
+            label = key if not several else (f"{series.run}: {name}" if len(names) > 1 else series.run)
+            style = STYLES[names.index(name) % len(STYLES)] if several else "-"
+            found[key] = Points(label, series.unit, xs, data, colors[at], style)
+        return found
+
+    def _setting(self, result: History) -> dict[str, Any] | None:
+        if self.color_by in (None, "run"):
+            return None
+        known = result.differences
+        if self.color_by not in known:
+            raise OptionError(
+                "there is no such setting in which the runs differ",
+                got=self.color_by,
+                expected=", ".join(["run", *known]),
+                nearest=nearest(str(self.color_by), known),
+            )
+        return known[str(self.color_by)]
+
+    def _bottom(self, result: History, drawn: list[Points], ax: Axes, theme: Theme) -> None:
+        """Ticks and name of the horizontal axis."""
+        ax.margins(x=0.02)
+        xs = np.unique(np.concatenate([p.xs[[0, -1]] for p in drawn]))
+        if len(xs) == 1:
+            ax.set_xlim(float(xs[0]) - 1, float(xs[0]) + 1)
+        reach = float(np.nanmax(xs)) if self.axis == "time" else 0.0
+        scale, unit = next(((size, word) for above, size, word in TIMES if reach >= above), (1, "seconds"))
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=self.axis in ("step", "samples")))
+        ax.xaxis.set_major_formatter(lambda v, _: f"{v / scale:,.6g}".replace("-", "−"))
+        text = {"step": result.axis, "time": f"time ({unit})"}.get(self.axis, self.axis)
+        ax.set_xlabel(text, color=theme.muted, fontsize=design.points("xs"), loc="left", parse_math=False)
+
+    def _nothing(self, name: str, curves: Curves, ax: Axes, theme: Theme) -> None:
+        plain(ax)
+        logged = any(len(s.values) for s in curves.values())
+        text = f"no {self.axis} was recorded" if logged else "nothing was logged yet"
+        ax.text(0.5, 0.5, text, color=theme.muted, ha="center", va="center", transform=ax.transAxes)
+        title(ax, shortened(name, 60), theme)
 
 
-def _wide(curves: Curves) -> bool:
-    values = np.concatenate([s.values[np.isfinite(s.values)] for s in curves.values()])
+def _origins(result: History) -> dict[str, float]:
+    """When each run began: the first time of any of its series."""
+    found: dict[str, float] = {}
+    for series in result.series.values():
+        if series.times is not None and len(series.times):
+            found[series.run] = min(found.get(series.run, math.inf), float(series.times[0]))
+    return found
+
+
+def _settings(result: History) -> list[str]:
+    """For each run what sets it apart, as far as a figure has room for it."""
+    differences = list(result.differences.items())[:6]
+    if not differences or len(result.runs) > 8:
+        return []
+    return [
+        f"{shortened(run, 30)}: "
+        + ", ".join(f"{clean(key)} {shortened(str(c.get(run)), 20)}" for key, c in differences)
+        for run in result.runs
+    ]
+
+
+def _wide(curves: list[Points]) -> bool:
+    values = np.concatenate([p.values[np.isfinite(p.values)] for p in curves])
     return bool(values.size and values.min() > 0 and values.max() / values.min() > WIDE_RANGE)
 
 
@@ -117,62 +194,50 @@ def _colors(count: int, theme: Theme) -> list[Any]:
     """Categorical colours while they last; for more series their order as a ramp."""
     known = design.palette("categorical")
     if count <= len(known):
-        return list(known[:count])
+        return list(known[: max(count, 1)])
     low, high = (0.15, 0.75) if theme.name == "light" else (0.4, 0.95)
     return list(design.color_at("sequential", np.linspace(low, high, count)))
 
 
-def _curve(ax: Axes, label: str, series: Series, color: Any, width: float) -> None:
-    """A line that is broken where a value is not finite; points where they are few or stand alone."""
-    shown = np.where(np.isfinite(series.values), series.values, np.nan)
-    known = np.isfinite(shown)
-    (line,) = ax.plot(series.steps, shown, color=color, linewidth=width, label=shortened(label, 28))
-    before, after = np.roll(known, 1), np.roll(known, -1)
-    before[:1], after[-1:] = False, False
-    alone = known if len(shown) <= 12 else known & ~before & ~after
-    line.set(marker="o", markersize=3.5, markevery=np.flatnonzero(alone).tolist())
-
-
-def _gaps(ax: Axes, curves: Curves, theme: Theme) -> None:
-    """Steps at which a series was not finite: a cross on the axis and a light band, told by name."""
-    for series in curves.values():
-        missing = ~np.isfinite(series.values)
-        if not missing.any():
+def _marks(ax: Axes, result: History, curves: Curves, found: dict[str, Points], theme: Theme) -> None:
+    """The best step of every validation series on these axes, and where overfitting sets in."""
+    style: dict[str, Any] = {"fontsize": design.points("xs"), "parse_math": False}
+    held_out = [p for p in pairs(result) if p.held_out in curves and len(found[p.held_out].values)]
+    for pair in held_out:
+        series, points = curves[pair.held_out], found[pair.held_out]
+        high = higher_is_better(series.name or pair.held_out)
+        best = None if high is None else best_step(series, high)
+        if high is None or best is None:
             continue
-        for start, end in _spans(series.steps, missing):
-            ax.axvspan(start, end, color=theme.bad, alpha=0.12, linewidth=0)
-            middle = [(start + end) / 2]
-            across = ax.get_xaxis_transform()
-            ax.plot(middle, [0], "x", color=theme.bad, transform=across, clip_on=False, markersize=6, label="_gap")
-    total = sum(int((~np.isfinite(s.values)).sum()) for s in curves.values())
-    if total:
-        style: dict[str, Any] = {"color": theme.bad, "fontsize": design.points("xs"), "parse_math": False}
-        ax.annotate(
-            f"× {total} not finite",
-            (1, 1),
-            (0, 4),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            ha="right",
-            **style,
+        at = (float(points.xs[best]), float(points.values[best]))
+        ax.plot(
+            *at,
+            "o",
+            color=points.color,
+            markersize=7,
+            markerfacecolor=theme.surface,
+            markeredgewidth=1.8,
+            label="_best",
         )
+        if len(held_out) > 2:
+            continue
+        text = f"best {100 * at[1]:.3g} %" if series.unit == "share" else f"best {number(at[1])}"
+        ax.annotate(text, at, (6, -12), textcoords="offset points", color=theme.text, **style)
+        onset = overfitting_onset(result.series[pair.trained], series, high) if pair.trained else None
+        if onset is not None:
+            start = float(points.xs[onset])
+            ax.axvline(start, color=theme.warn, linestyle=(0, (4, 3)), linewidth=1, label="_onset")
+            ax.axvspan(start, float(points.xs[-1]), color=theme.warn, alpha=0.06, linewidth=0)
+            place: dict[str, Any] = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points"}
+            ax.annotate("overfitting sets in", (start, 1), (3, -9), color=theme.warn, **place, **style)
 
 
-def _spans(steps: Array, missing: Array) -> list[tuple[float, float]]:
-    """Stretches of missing values, from the step before to the step after."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.astype(int), [0]])))
-    last = len(steps) - 1
-    return [
-        (float(steps[max(a - 1, 0)]), float(steps[min(b, last)])) for a, b in zip(edges[::2], edges[1::2], strict=True)
-    ]
-
-
-def _legend(ax: Axes, curves: Curves, name: str, theme: Theme) -> None:
-    if len(curves) == 1:
-        (label, series), *_ = curves.items()
-        if label != name:
-            ax.set_ylabel(shortened(label, 28), color=theme.muted, parse_math=False)
-        _last_value(ax, series, theme)
+def _legend(ax: Axes, drawn: list[Points], name: str, theme: Theme) -> None:
+    if len(drawn) == 1:
+        (only,) = drawn
+        if only.label != name:
+            ax.set_ylabel(shortened(only.label, 28), color=theme.muted, parse_math=False)
+        _last_value(ax, only, theme)
         return
     handles = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
     place: dict[str, Any] = {"loc": "best"}
@@ -180,15 +245,18 @@ def _legend(ax: Axes, curves: Curves, name: str, theme: Theme) -> None:
         place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # so many curves leave no room among them
         picked = np.linspace(0, len(handles) - 1, 6).round().astype(int)
         handles = [handles[i] for i in picked]
-    style: dict[str, Any] = {"labelcolor": theme.text, "handlelength": 1.2, **place, "fontsize": design.points("xs")}
+    style: dict[str, Any] = {"labelcolor": theme.text, "handlelength": 1.6, **place, "fontsize": design.points("xs")}
     style |= {"frameon": True, "facecolor": theme.surface, "edgecolor": theme.surface, "framealpha": 0.85}
-    handles = [Line2D([], [], color=line.get_color(), linewidth=2, label=line.get_label()) for line in handles]
+    handles = [
+        Line2D([], [], color=h.get_color(), linestyle=h.get_linestyle(), linewidth=2, label=h.get_label())
+        for h in handles
+    ]
     for text in ax.legend(handles=handles, **style).get_texts():
         text.set_parse_math(False)
 
 
-def _last_value(ax: Axes, series: Series, theme: Theme) -> None:
-    value = float(series.values[-1])
+def _last_value(ax: Axes, points: Points, theme: Theme) -> None:
+    value = float(points.values[-1])
     if math.isfinite(value):
         style: dict[str, Any] = {
             "color": theme.text,
@@ -196,5 +264,5 @@ def _last_value(ax: Axes, series: Series, theme: Theme) -> None:
             "va": "center",
             "parse_math": False,
         }
-        text = f"{100 * value:.3g} %" if series.unit == "share" else number(value)
-        ax.annotate(text, (series.steps[-1], value), (5, 0), textcoords="offset points", annotation_clip=False, **style)
+        text = f"{100 * value:.3g} %" if points.unit == "share" else number(value)
+        ax.annotate(text, (points.xs[-1], value), (5, 0), textcoords="offset points", annotation_clip=False, **style)

@@ -1,0 +1,128 @@
+"""Findings as a figure: one block for each, with the curve that shows it."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluoroscope.render import design
+from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain, quiet
+from fluoroscope.render.figures.curves import Points, draw_curve, draw_gaps
+from fluoroscope.render.figures.label import clean, number, plural, shortened
+from fluoroscope.render.figures.registry import Drawing, drawing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fluoroscope.render.design import Theme
+    from fluoroscope.results import Finding, Findings
+
+__all__ = ["FindingsDrawing"]
+
+MOST = 12
+LINES = 11
+LINE = 0.165  # inches that a line of the smallest type takes
+
+
+@drawing("findings")
+class FindingsDrawing(Drawing):
+    """Options of the drawing: ``top`` is how many findings are drawn, the worst first."""
+
+    top: int = MOST
+
+    def on(self, result: Findings, ax: Axes, theme: Theme) -> None:
+        """All findings as lines of text."""
+        plain(ax)
+        if not result.items:
+            _text(ax, 0.0, 1.0, "Nothing to report.", theme.text)
+        for i, item in enumerate(result.items[: self.top]):
+            line = f"{item.severity}: {shortened(item.title, 70)} ({item.confidence:.0%})"
+            _text(ax, 0.0, 1.0 - i / max(self.top, 1), line, _color(item, theme))
+
+    def figure(self, result: Findings, theme: Theme) -> Picture:
+        """A row for each finding: words left, its curves right."""
+        shown = result.items[: self.top]
+        words = [_words(item) for item in shown]
+        heights = [max(1.3 if i.series else 0.0, 0.4 + LINE * (len(w) + 1)) for i, w in zip(shown, words, strict=True)]
+        with new_figure(10.0, sum(heights) + 1.0 if shown else 1.6, theme) as figure:
+            if not shown:
+                self.on(result, figure.subplots(), theme)
+            else:
+                options: dict[str, Any] = {"height_ratios": heights, "width_ratios": (3, 2)}
+                axes = figure.subplots(len(shown), 2, squeeze=False, gridspec_kw=options)
+                for (left, right), item, lines in zip(axes, shown, words, strict=True):
+                    _block(left, item, lines, theme)
+                    _evidence(right, item, theme)
+            heading(figure, result, theme, _facts(result, len(shown)))
+        return figure
+
+
+def _facts(result: Findings, shown: int) -> list[str]:
+    facts = [f"{plural(len(result.checked), 'rule')} looked at."] if result.checked else []
+    facts += [f"Not applied: {', '.join(clean(r) for r in result.skipped)}."] if result.skipped else []
+    return facts + ([f"{len(result.items) - shown} more findings."] if len(result.items) > shown else [])
+
+
+def _color(item: Finding, theme: Theme) -> str:
+    return {"problem": theme.bad, "warning": theme.warn}.get(item.severity, theme.accent)
+
+
+def _words(item: Finding) -> list[tuple[str, bool]]:
+    """Lines below the title, and whether each is muted."""
+    steps = item.steps and (f"step {item.steps[0]:,}" + (f" to {item.steps[-1]:,}" if len(item.steps) > 1 else ""))
+    where = ", ".join(shortened(n, 40) for n in item.layers[:3]) + (" …" if len(item.layers) > 3 else "")
+    head = " · ".join(filter(None, [f"{item.confidence:.0%} sure", steps or "", where]))
+    numbers = ", ".join(f"{clean(k)} {number(v)}" for k, v in list(item.numbers.items())[:5])
+    parts = [(head, True), (item.evidence, False), (numbers, True)]
+    parts += [(f"→ {text}", False) for text in item.advice[:3]]
+    parts += [(f"Source: {item.source}", True)] if item.source else []
+    lines = [(line, muted) for text, muted in parts if text for line in textwrap.wrap(clean(text), 84)[:3]]
+    return lines[:LINES]
+
+
+def _block(ax: Axes, item: Finding, lines: list[tuple[str, bool]], theme: Theme) -> None:
+    plain(ax)
+    step = 1 / (len(lines) + 1.4)
+    ax.plot(
+        [0, 0],
+        [0, 1],
+        color=_color(item, theme),
+        linewidth=4,
+        transform=ax.transAxes,
+        solid_capstyle="butt",
+        clip_on=False,
+    )
+    _text(ax, 0.02, 1.0, f"{item.severity.capitalize()}: {shortened(item.title, 64)}", theme.text, "s", "bold")
+    for i, (line, muted) in enumerate(lines):
+        _text(ax, 0.02, 1 - (i + 1.4) * step, line, theme.muted if muted else theme.text)
+
+
+def _text(ax: Axes, x: float, y: float, text: str, color: str, size: Any = "xs", weight: str = "normal") -> None:
+    style: dict[str, Any] = {"fontsize": design.points(size), "color": color, "fontweight": weight, "va": "top"}
+    ax.text(x, y, text, transform=ax.transAxes, parse_math=False, clip_on=False, **style)
+
+
+def _evidence(ax: Axes, item: Finding, theme: Theme) -> None:
+    curves = [
+        Points(s.name or k, s.unit, np.asarray(s.steps, float), np.asarray(s.values, float), c)
+        for (k, s), c in zip(item.series.items(), design.palette("categorical"), strict=False)
+        if len(s.values)
+    ]
+    if not curves:
+        ax.set_visible(False)
+        return
+    numbers = np.concatenate([p.values[np.isfinite(p.values)] for p in curves])
+    if np.isfinite(item.reference):
+        numbers = np.append(numbers, item.reference)
+        ax.axhline(item.reference, color=theme.good, linewidth=1, linestyle=(0, (4, 3)))
+    if len(numbers) and numbers.min() > 0 and numbers.max() > 200 * numbers.min():
+        ax.set_yscale("log")
+    for points in curves:
+        draw_curve(ax, points, 1.4, None, 1)
+    draw_gaps(ax, curves, theme)
+    quiet(ax, theme, "y")
+    ax.set_xlabel("step", color=theme.muted, fontsize=design.points("xs"), loc="left")
+    for text in ax.legend(loc="best", labelcolor=theme.text, fontsize=design.points("xs")).get_texts():
+        text.set_parse_math(False)

@@ -1,0 +1,213 @@
+"""Figures of a training: what is drawn has the numbers that were recorded."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from fluoroscope.errors import OptionError
+from fluoroscope.render.figures import draw
+from fluoroscope.results import Finding, Findings, History, Series, TensorHistograms, TensorHistory
+from fluoroscope.results.envelope import envelope, moving_average
+
+HOSTILE = "$\\frac{x}$ <b>\u202e"
+
+
+def texts(ax):
+    return {t.get_text() for t in ax.texts}
+
+
+def line(ax, label):
+    return next(drawn for drawn in ax.get_lines() if drawn.get_label() == label)
+
+
+def test_more_points_than_pixels_become_a_band_that_keeps_every_spike():
+    values = np.random.default_rng(0).normal(size=50_000)
+    values[33_333], values[7] = 99.0, np.nan
+    steps = np.arange(50_000)
+    ax = draw(History(series={"loss": Series(steps=steps, values=values)}), Figure().subplots())
+    band = ax.collections[0].get_paths()[0].vertices
+    assert band[:, 1].max() == 99.0
+    assert band[:, 1].min() == np.nanmin(values)
+    expected = envelope(steps, values, 0, 49_999, 1000)
+    drawn = line(ax, "loss").get_ydata()
+    np.testing.assert_array_equal(np.isnan(drawn), expected.missing > 0)
+    np.testing.assert_allclose(drawn[1:], expected.mean[1:])
+    assert "× 1 not finite" in texts(ax)
+
+
+def test_smoothing_shows_the_average_and_the_raw_values_behind_it():
+    values = np.random.default_rng(0).normal(size=400)
+    values[100] = np.nan
+    result = History(series={"loss": Series(steps=np.arange(400), values=values)})
+    ax = draw(result, Figure().subplots(), smoothing=0.9)
+    np.testing.assert_allclose(line(ax, "loss").get_ydata(), moving_average(values, 0.9))
+    np.testing.assert_array_equal(line(ax, "_raw").get_ydata(), values)
+    with pytest.raises(OptionError):
+        draw(result, Figure().subplots(), smoothing=2.0)
+
+
+def validated(several=False):
+    x = np.arange(200.0)
+    trained, held_out = np.exp(-x / 40), np.exp(-x / 40) + 0.3 + np.clip(x - 90, 0, None) / 300
+    one = History(
+        series={
+            "loss": Series(steps=x, values=trained, group="loss", times=50 + 3600 * x),
+            "val_loss": Series(steps=x, values=held_out, group="loss"),
+        },
+        configs={"": {"lr": 0.1, HOSTILE: 1}},
+    )
+    other = one.replace(configs={"": {"lr": 0.2, HOSTILE: 1}})
+    return History.compared({"a": one, HOSTILE: other}) if several else one, held_out
+
+
+def test_the_best_step_and_the_onset_of_overfitting_are_marked():
+    result, held_out = validated()
+    ax = draw(result, Figure().subplots())
+    best = line(ax, "_best")
+    assert best.get_xdata()[0] == np.argmin(held_out)
+    assert best.get_ydata()[0] == held_out.min()
+    assert abs(line(ax, "_onset").get_xdata()[0] - np.argmin(held_out)) <= 10  # within the smoothing's reach
+    assert "overfitting sets in" in texts(ax)
+
+
+def test_runs_have_colours_and_settings_may_colour_them():
+    result, _ = validated(several=True)
+    ax = draw(result, Figure().subplots())
+    colors = {h.get_label(): h.get_color() for h in ax.get_lines() if not h.get_label().startswith("_")}
+    assert len(colors) == 4 and len(set(colors.values())) == 2
+    figure = draw(result)
+    figure.canvas.draw()
+    assert "lr 0.1" in figure._supxlabel.get_text() and "lr 0.2" in figure._supxlabel.get_text()
+    draw(result, Figure().subplots(), color_by="lr")
+    with pytest.raises(OptionError, match="lr"):
+        draw(result, Figure().subplots(), color_by="depth")
+
+
+def test_time_counts_from_the_start_and_axes_that_are_missing_are_told():
+    result, _ = validated()
+    ax = draw(result, Figure().subplots(), axis="time")
+    np.testing.assert_array_equal(line(ax, "loss").get_xdata(), 3600 * np.arange(200))
+    assert ax.get_xlabel() == "time (days)"
+    assert "no epoch was recorded" in texts(draw(result, Figure().subplots(), axis="epoch"))
+
+
+def test_a_restarted_run_is_drawn_in_two_parts():
+    steps = np.array([0, 1, 2, 1, 2, 3])
+    ax = draw(History(series={"loss": Series(steps=steps, values=np.arange(6.0))}), Figure().subplots())
+    assert line(ax, "_old").get_ydata().tolist() == [0, 1, 2]
+    assert line(ax, "loss").get_xdata().tolist() == [1, 2, 3]
+
+
+def tensors(**changes):
+    rng = np.random.default_rng(0)
+    norms = 10 ** rng.normal(size=(3, 40))
+    norms[1, 5] = np.inf
+    recorded = np.ones((3, 40), bool)
+    recorded[2, :4] = False
+    norms[2, :4] = np.nan
+    edges = np.concatenate([-(10.0 ** np.arange(0, -4, -1)), [0], 10.0 ** np.arange(-3, 1)])
+    histograms = TensorHistograms(
+        steps=np.arange(4) * 10, edges=edges, counts=rng.integers(1, 9, (3, 4, len(edges) - 1))
+    )
+    found = {
+        "names": ("a.weight", HOSTILE, "c.weight"),
+        "steps": np.arange(40) * 5,
+        "statistics": {
+            "gradient/norm": norms,
+            "update/ratio": np.full((3, 40), 1e-3),
+            "activation/dead": norms * np.nan,
+        },
+        "recorded": {"gradient/norm": recorded, "activation/dead": np.zeros((3, 40), bool)},
+        "units": {"activation/dead": "share"},
+        "histograms": {"gradient": histograms},
+    }
+    return TensorHistory(**{**found, **changes})
+
+
+def test_layers_by_steps_are_one_picture_on_a_logarithmic_scale():
+    result = tensors()
+    ax = draw(result, Figure().subplots())
+    shown = np.ma.filled(ax.images[0].get_array().astype(float), np.nan)
+    expected = result.statistics["gradient/norm"].copy()
+    expected[~np.isfinite(expected)] = np.nan
+    np.testing.assert_array_equal(shown, expected)
+    assert isinstance(ax.images[0].norm, LogNorm)
+    hatched = [c for c in ax.collections if c.get_label() == "not finite"]
+    assert len(hatched[0].get_paths()) == 1  # the infinite cell, not those that were not recorded
+    figure = draw(result)
+    figure.canvas.draw()
+    assert "never recorded" in {t.get_text() for a in figure.axes for t in a.texts}
+
+
+def test_a_healthy_update_is_neutral():
+    ax = draw(tensors(), Figure().subplots(), quantity="update/ratio")
+    image = ax.images[0]
+    assert image.norm(1e-3) == pytest.approx(0.5)
+    assert image.cmap.name.endswith("diverging")
+    with pytest.raises(OptionError, match="update/ratio"):
+        draw(tensors(), Figure().subplots(), quantity="update/ration")
+
+
+def test_ridges_are_shares_of_the_layer_with_the_latest_in_front():
+    result = tensors()
+    ax = draw(result, Figure().subplots(), layer="c.weight")
+    counts = result.histograms["gradient"].counts[2]
+    shares = counts / counts.sum(1, keepdims=True)
+    assert len(ax.collections) == 4
+    for i, ridge in enumerate(ax.collections):
+        heights = ridge.get_paths()[0].vertices[1:-2, 1] + i
+        np.testing.assert_allclose(heights, 3.4 * shares[i] / shares.max(), atol=1e-12)
+        assert ridge.get_zorder() == 2 + i
+    with pytest.raises(OptionError, match="weight"):
+        draw(result, Figure().subplots(), layer="d.weight")
+    assert "no histograms of this layer" in texts(
+        draw(
+            result.replace(
+                histograms={
+                    "gradient": result.histograms["gradient"].replace(counts=np.zeros_like(counts)[None].repeat(3, 0))
+                }
+            ),
+            Figure().subplots(),
+            layer="a.weight",
+        )
+    )
+
+
+def test_nothing_recorded_is_told():
+    empty = TensorHistory(names=(), steps=np.zeros(0), statistics={})
+    assert "no statistics were recorded" in texts(draw(empty, Figure().subplots()))
+    draw(empty).canvas.draw()
+
+
+def test_findings_have_words_and_the_curve_with_its_reference():
+    steps = np.arange(50)
+    item = Finding(
+        rule="r",
+        title=HOSTILE,
+        severity="problem",
+        confidence=0.9,
+        layers=("a", "b"),
+        steps=(3, 40),
+        evidence="It fell.",
+        numbers={"ratio": 1e-5},
+        series={"ratio": Series(steps=steps, values=10.0 ** -(steps / 10))},
+        reference=1e-3,
+        advice=("Try this.",),
+        source="Somebody (2000)",
+    )
+    figure = draw(Findings(items=(item, Finding(rule="s", title="plain")), checked=("r", "s"), skipped={"t": "why"}))
+    figure.canvas.draw()
+    words = {t.get_text() for ax in figure.axes for t in ax.texts}
+    assert {
+        "It fell.",
+        "→ Try this.",
+        "Source: Somebody (2000)",
+        "Hint: plain" if item.severity == "hint" else "Warning: plain",
+    } <= words
+    curve = figure.axes[1]
+    assert curve.get_yscale() == "log"
+    np.testing.assert_allclose(line(curve, "ratio").get_ydata(), item.series["ratio"].values)
+    assert any(list(drawn.get_ydata()) == [1e-3, 1e-3] for drawn in curve.get_lines())
+    assert "Nothing to report." in texts(draw(Findings(), Figure().subplots()))
+    draw(Findings()).canvas.draw()
