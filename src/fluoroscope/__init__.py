@@ -65,7 +65,9 @@ _NAMES = {
     "RISE": "methods.perturbation.rise",
     "ShapleySampling": "methods.perturbation.shapley_sampling",
     "Sobol": "methods.perturbation.sobol",
+    "WeightDifference": "methods.weights.weight_difference",
     "WeightMaps": "methods.weights.weight_maps",
+    "WeightSpectrum": "methods.weights.weight_spectrum",
     "explain": "methods.explain",
     # results
     "Attribution": "results",
@@ -77,6 +79,7 @@ _NAMES = {
     "Result": "results",
     "Samples": "results",
     "Scorecard": "results",
+    "Spectra": "results",
     "TensorHistory": "results",
     "TensorSummary": "results",
     "open_result": "results",
@@ -147,7 +150,9 @@ if TYPE_CHECKING:
     from fluoroscope.methods.perturbation.rise import RISE
     from fluoroscope.methods.perturbation.shapley_sampling import ShapleySampling
     from fluoroscope.methods.perturbation.sobol import Sobol
+    from fluoroscope.methods.weights.weight_difference import WeightDifference
     from fluoroscope.methods.weights.weight_maps import WeightMaps
+    from fluoroscope.methods.weights.weight_spectrum import WeightSpectrum
     from fluoroscope.model.preprocess import ImagePreprocess
     from fluoroscope.model.spec import load
     from fluoroscope.model.subject import Subject
@@ -164,6 +169,7 @@ if TYPE_CHECKING:
         Result,
         Samples,
         Scorecard,
+        Spectra,
         TensorHistory,
         TensorSummary,
         open_result,

@@ -9,14 +9,18 @@ from fluoroscope.results.model_graph import GraphEdge, GraphNode, GraphTensor, M
 from fluoroscope.results.record import Array, Record, joined
 from fluoroscope.results.result import Result, Samples
 from fluoroscope.results.scorecard import Scorecard
+from fluoroscope.results.spectra import SPECTRAL, Spectra, Spectrum
 from fluoroscope.results.store import atomic_write, open_result, save
 from fluoroscope.results.tensor_history import TensorHistograms, TensorHistory
-from fluoroscope.results.tensor_summary import STATISTICS, TensorRecord, TensorSummary
+from fluoroscope.results.tensor_summary import STATISTICS, Comparison, ExpertGrid, TensorRecord, TensorSummary
 
 __all__ = [
+    "SPECTRAL",
     "STATISTICS",
     "Array",
     "Attribution",
+    "Comparison",
+    "ExpertGrid",
     "FeatureMaps",
     "Finding",
     "Findings",
@@ -32,6 +36,8 @@ __all__ = [
     "Samples",
     "Scorecard",
     "Series",
+    "Spectra",
+    "Spectrum",
     "TensorHistograms",
     "TensorHistory",
     "TensorRecord",

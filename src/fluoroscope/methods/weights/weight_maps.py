@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
-import fnmatch
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torch import nn
 
-from fluoroscope.errors import OptionError
-from fluoroscope.methods.base import Batch, Method, method, option
-from fluoroscope.model.study import Study
-from fluoroscope.model.subject import Subject
-from fluoroscope.results import TensorRecord, TensorSummary
+from fluoroscope.methods.base import method, option
+from fluoroscope.methods.weights.experts import expert_of, fused_layer, grids
+from fluoroscope.methods.weights.looking import WeightMethod
+from fluoroscope.methods.weights.summary import MANY, MARGIN, Look, planned
+from fluoroscope.model.weights import Weight
+from fluoroscope.results import ExpertGrid, TensorRecord, TensorSummary
 
-__all__ = ["WeightMaps", "largest_magnitude"]
-
-NEAR_ZERO = 1e-3
-FILTER_ENTRIES = 1 << 16
+__all__ = ["WeightMaps", "expert_grids"]
 
 
 @method
-class WeightMaps(Method):
-    """Weight maps: every parameter tensor with exact statistics, its histogram and a picture of its values.
+class WeightMaps(WeightMethod):
+    """Weight maps: every parameter tensor with exact statistics, its histograms and pictures of its values.
+
+    ``WeightMaps()(network)``, or ``WeightMaps()("model.safetensors")`` for weights without a network: a file, the
+    ``.safetensors.index.json`` of many, or their folder. Files are read piece by piece, each tensor once, so that
+    memory does not grow with them.
 
     Convolutions are shown as filters where they are few enough to be looked at, larger ones and dense layers as
-    matrices (outputs x inputs), one-dimensional tensors as they are. Pictures larger than ``side`` are reduced so that
-    every cell shows its entry of largest magnitude: an outlier stays visible. ``zero_share`` is the share of entries
-    below a thousandth of the tensor's root mean square. Tied tensors appear once.
+    matrices (outputs x inputs), one-dimensional tensors as they are. A matrix larger than ``side`` is shown at several
+    resolutions: cells of 2^i x 2^j entries, each cell its entry of largest magnitude, so that an outlier stays visible
+    at every zoom; finer pictures are kept up to ``zoom`` cells altogether. Norms of rows and columns stand beside it.
+
+    ``zero_share`` is the share of entries below a thousandth of the tensor's root mean square, rounded down to the
+    grid of the histogram (steps of 1/128 of a power of two); ``zero_threshold`` is that magnitude. A row (a filter, a
+    unit) is dead where its norm is at most a millionth of the rows' median norm, a duplicate where its cosine with an
+    earlier row is at least ``alike``; duplicates are sought among at most 8,192 rows of at least 8 entries, in large
+    matrices first by random projection. Experts of a mixture, recognised by their names, get a table of layers by
+    experts. Tied tensors appear once; NaN and infinities are counted and kept in the pictures.
 
     Source: Krizhevsky et al., *ImageNet Classification with Deep CNNs*, 2012, figure 3, for filter grids.
 
     Returns a :class:`~fluoroscope.results.TensorSummary`; values in the units of the weights.
 
     Raises:
-        NotApplicable: the network has no parameters.
+        NotApplicable: the network has no parameters, or they have no values.
         OptionError: no tensor's name fits ``match``.
+        ModelError: a file is truncated, corrupt, or promises what it does not hold.
     """
 
     name: ClassVar[str] = "weights"
@@ -50,115 +58,45 @@ class WeightMaps(Method):
     source: ClassVar[str] = "Krizhevsky et al., 2012, fig. 3"
 
     match: str = option("*", "which tensors, as a pattern of names: 'layer1.*', '*.weight'")
-    side: int = option(256, "largest side of a picture, in cells", low=8, high=4096)
+    side: int = option(256, "largest side of the coarsest picture, in cells", low=8, high=4096)
+    zoom: int = option(1 << 22, "cells of all finer pictures together", low=0)
     bins: int = option(64, "bars of each histogram", low=2, high=4096)
+    alike: float = option(0.999, "cosine from which a row is a duplicate", low=0.5, high=1.0)
 
-    def check(self, subject: Subject) -> str | None:
-        """A network without parameters, or without their values, has nothing to show."""
-        first = next(subject.module.parameters(), None)
-        if first is None:
-            return "it has no parameters"
-        return "its parameters are on the meta device and have no values" if first.device.type == "meta" else None
-
-    def compute(self, study: Study, batch: Batch) -> TensorSummary:
-        """One tensor after the other, so that memory holds one at a time."""
-        groups = _tied(study.module)
-        chosen = [(p, names) for p, names in groups if any(fnmatch.fnmatchcase(n, self.match) for n in names)]
-        if not chosen:
-            raise OptionError(
-                "no tensor's name fits the pattern",
-                got=self.match,
-                expected=f"one of {len(groups)} names such as {groups[0][1][0]!r}",
-            )
-        tensors = tuple(self._record(study.module, p, names) for p, names in chosen)
+    def look(
+        self, weights: Sequence[Weight], note: Callable[[str], None], advance: Callable[[], None]
+    ) -> TensorSummary:
+        """One tensor after the other, so that memory holds a block of one at a time."""
+        how = Look(self.bins, self.alike, MARGIN if len(weights) <= MANY else self.side, self.seed)
+        made = []
+        for weight, steps in zip(weights, planned(weights, self.side, self.zoom), strict=True):
+            made.append(how.at(weight, steps))
+            advance()
+        tensors = tuple(made)
+        size = sum(t.size for t in tensors)
         return TensorSummary(
             title=self.title,
-            caption=f"{len(tensors)} tensors, {sum(t.size for t in tensors):,} values",
+            caption=f"{len(tensors):,} {'tensor' if len(tensors) == 1 else 'tensors'}, {size:,} values",
             tensors=tensors,
+            grids=expert_grids(tensors),
         )
 
-    def _record(self, root: nn.Module, parameter: torch.Tensor, names: list[str]) -> TensorRecord:
-        real = parameter.detach().cpu()
-        real = real.abs() if real.is_complex() else real
-        values = real.to(torch.float64 if real.dtype == torch.float64 else torch.float32).numpy()
-        statistics, edges, counts = describe(values, self.bins)
-        picture, form, reduced = self._picture(values)
-        return TensorRecord(
-            name=names[0],
-            shape=tuple(parameter.shape),
-            dtype=str(parameter.dtype).removeprefix("torch."),
-            role=_role(root, names[0]),
-            shared_with=tuple(names[1:]),
-            statistics=statistics,
-            edges=edges,
-            counts=counts,
-            picture=picture,
-            form=form,
-            reduced=reduced,
-        )
 
-    def _picture(self, values: Any) -> tuple[Any, Any, bool]:
-        if (
-            values.ndim == 4
-            and values.shape[2] * values.shape[3] > 1
-            and (values.size <= FILTER_ENTRIES or values.shape[1] <= 4)
-        ):
-            return values, "filters", False
-        if values.ndim >= 2:
-            flat = values.reshape(values.shape[0], -1)
-            small = largest_magnitude(flat, self.side)
-            return small, "matrix", small.shape != flat.shape
-        line = values.reshape(1, -1)
-        small = largest_magnitude(line, self.side * self.side)
-        return small[0], "vector", small.shape != line.shape
+def expert_grids(tensors: Sequence[TensorRecord]) -> tuple[ExpertGrid, ...]:
+    """Tables of layers by experts: one tensor for each expert, or one for all experts of a layer."""
+    return grids(cell for t in tensors for cell in _cells(t))
 
 
-def _tied(root: nn.Module) -> list[tuple[nn.Parameter, list[str]]]:
-    """Each parameter once, with all its names."""
-    groups: dict[nn.Parameter, list[str]] = {}
-    for name, parameter in root.named_parameters(remove_duplicate=False):
-        groups.setdefault(parameter, []).append(name)
-    return list(groups.items())
-
-
-def _role(root: nn.Module, name: str) -> str:
-    """What the tensor is for, in the field's words: its module's class and its own last name."""
-    owner, _, last = name.rpartition(".")
-    return f"{type(root.get_submodule(owner)).__name__} {last}"
-
-
-def describe(values: Any, bins: int) -> tuple[dict[str, float], Any, Any]:
-    """Statistics, histogram edges (B + 1,) and counts (B,) of all finite values; edges are symmetric about zero."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        nothing = dict.fromkeys(("mean", "std", "min", "max", "l2", "zero_share"), float("nan"))
-        return (
-            {**nothing, "nonfinite": float(values.size)},
-            np.linspace(-1, 1, bins + 1),
-            np.zeros(bins, dtype=np.int64),
-        )
-    exact = finite.astype(np.float64, copy=False)
-    square = float(np.square(exact).sum())
-    magnitude = float(np.abs(exact).max()) or 1.0
-    counts, edges = np.histogram(exact, bins=bins, range=(-magnitude, magnitude))
-    statistics = {
-        "mean": float(exact.mean()),
-        "std": float(exact.std()),
-        "min": float(exact.min()),
-        "max": float(exact.max()),
-        "l2": square**0.5,
-        "zero_share": float((np.abs(exact) <= NEAR_ZERO * (square / exact.size) ** 0.5).mean()),
-        "nonfinite": float(values.size - finite.size),
-    }
-    return statistics, edges, counts
-
-
-def largest_magnitude(matrix: Any, side: int) -> Any:
-    """The matrix cut into at most ``side`` x ``side`` cells, each showing its entry of largest magnitude, sign kept."""
-    for axis in (0, 1):
-        length = matrix.shape[axis]
-        if length > side:
-            starts = np.linspace(0, length, side + 1).astype(int)[:-1]
-            low, high = np.minimum.reduceat(matrix, starts, axis=axis), np.maximum.reduceat(matrix, starts, axis=axis)
-            matrix = np.where(np.abs(low) > np.abs(high), low, high)
-    return matrix
+def _cells(tensor: TensorRecord) -> Iterator[tuple[str, int, int, Mapping[str, float]]]:
+    place = expert_of(tensor.name)
+    if place is not None and tensor.statistics["l2"] == tensor.statistics["l2"]:
+        found = tensor.statistics
+        largest = max(-found["min"], found["max"])
+        numbers = {"norm": found["l2"], "spread": found["std"], "largest magnitude": largest}
+        yield place.pattern, place.layer, place.expert, numbers
+    fused = fused_layer(tensor.name) if len(tensor.shape) == 3 and tensor.row_norms is not None else None
+    if fused is not None and tensor.row_norms is not None and len(tensor.row_norms) == tensor.shape[0]:
+        entries = max(1, int(np.prod(tensor.shape[1:], dtype=np.int64)))
+        for expert, norm in enumerate(tensor.row_norms):
+            numbers = {"norm": float(norm), "root mean square": float(norm) / entries**0.5}
+            yield fused[0], fused[1], expert, numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from fluoroscope.render.design import Theme
     from fluoroscope.results import Array, TensorRecord
 
-__all__ = ["draw_boxes", "draw_histogram", "quantiles"]
+__all__ = ["draw_boxes", "draw_histogram", "draw_log_histogram", "quantiles"]
 
+GAP = 0.15  # half the width of the middle bar, in powers of ten
 SHARES = ((0.0, 1.0, 0.9), (0.01, 0.99, 2.2), (0.25, 0.75, 5.5))  # from, to, line width in points
 
 
@@ -67,6 +69,40 @@ def draw_histogram(ax: Axes, tensor: TensorRecord, theme: Theme) -> None:
             va="top",
             **{**style, "color": theme.bad},
         )
+
+
+def draw_log_histogram(ax: Axes, tensor: TensorRecord, theme: Theme) -> None:
+    """Counts on a logarithmic axis over the logarithm of the magnitude: below zero to the left, above it to the right.
+
+    The bar in the middle holds what is too small for either side, zeros among it.
+    """
+    low, high = sign_colors(theme)
+    edges, counts = np.asarray(tensor.log_edges, dtype=float), np.asarray(tensor.log_counts)
+    sides = len(counts) // 2
+    middle = max((edges[sides + 1] - edges[sides]) / 2, 0.0) if len(counts) % 2 else 0.0
+    floor = middle or float(np.abs(edges[edges != 0]).min(initial=1.0))
+    places = np.sign(edges) * (np.log10(np.maximum(np.abs(edges), floor) / floor) + GAP)
+    color = [theme.muted if a < 0 < b else low if b <= 0 else high for a, b in itertools.pairwise(edges)]
+    ax.bar(places[:-1], counts, width=np.diff(places), align="edge", color=color, linewidth=0)
+    ax.set_yscale("log")
+    ax.set_ylim(0.7, max(float(counts.max(initial=1)), 6) * 1.6)
+    ax.yaxis.set_major_formatter(lambda v, _: amount(v))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    quiet(ax, theme, "y")
+    ticks = _decades(floor, float(np.abs(edges).max(initial=1.0)))
+    at = np.log10(10.0**ticks / floor) + GAP
+    names = [f"10{''.join(RAISED[c] for c in str(t))}" for t in ticks]
+    ax.set_xticks([*-at[::-1], 0, *at], [*(f"−{n}" for n in names[::-1]), "0", *names], parse_math=False)
+
+
+RAISED = dict(zip("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
+
+
+def _decades(low: float, high: float) -> Array:
+    """Two powers of ten, well apart from each other and from the lower end; fewer where there is no room."""
+    first, last = np.log10(low), np.log10(high)
+    found: Array = np.unique(np.floor([last - 0.05 * (last - first), (first + last) / 2])).astype(int)
+    return np.asarray(found[(found > first + 0.3 * (last - first)) & (found <= last)])
 
 
 def draw_boxes(ax: Axes, tensors: Sequence[TensorRecord], colors: Sequence[str], theme: Theme) -> None:

@@ -10,6 +10,8 @@ from fluoroscope.render.figures.label import note
 from fluoroscope.render.figures.tiles import Tile, draw_tiles, rows_of, tile_aspect
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
 
     from fluoroscope.render.design import Theme
@@ -29,21 +31,36 @@ def in_color(filters: Array, scale: Scale) -> Array:
     return np.moveaxis(shown, 1, -1)
 
 
-def draw_filters(ax: Axes, filters: Array, scale: Scale, theme: Theme, room: float | None = None) -> None:
+def draw_filters(
+    ax: Axes,
+    filters: Array,
+    scale: Scale,
+    theme: Theme,
+    room: float | None = None,
+    order: Array | None = None,
+    marks: Mapping[int, str] | None = None,
+) -> None:
     """``filters`` (F, C, h, w): three channels in colour, one in the signed palette, otherwise a row for every filter.
 
-    Labels are the numbers of filters, or of filter and input channel.
+    Labels are the numbers of filters, or of filter and input channel, and the filter's mark (``=3``, ``dead``).
+    ``order`` (F,) says which filter comes first.
     """
     shown, columns = _layout(filters)
-    norm = scale.norm()
-    tiles = [
-        Tile(filters[f, c], f"{f}" if filters.shape[1] == 1 else f"{f}·{c}", norm, scale.colormap) for f, c in shown
-    ]
+    turn = np.arange(len(filters)) if order is None else order
+    places = [(int(turn[f]), c) for f, c in shown]
+    norm, one = scale.norm(), filters.shape[1] == 1
+    labels = [(f"{f}" if one else f"{f}·{c}") + _mark(f, c, marks) for f, c in places]
+    tiles = [Tile(filters[f, c], label, norm, scale.colormap) for (f, c), label in zip(places, labels, strict=True)]
     if filters.shape[1] == 3 and np.isfinite(filters).all():
         colors = in_color(filters, scale)
-        tiles = [Tile(colors[f], str(f)) for f, _ in shown]
+        tiles = [Tile(colors[f], f"{f}" + _mark(f, 0, marks)) for f, _ in places]
     draw_tiles(ax, tiles, columns, theme, room)
     _remark(ax, filters, shown, scale, theme)
+
+
+def _mark(filter: int, channel: int, marks: Mapping[int, str] | None) -> str:
+    mark = (marks or {}).get(filter, "") if channel == 0 else ""
+    return f" {mark}" if mark else ""
 
 
 def filter_rows(filters: Array, width: float) -> float:

@@ -34,10 +34,15 @@ def draw_matrix(
     theme: Theme,
     names: tuple[str, str] = ("", ""),
     rows: Sequence[str] = (),
+    entries: tuple[int, int] | None = None,
 ) -> AxesImage:
-    """``values`` (rows, columns) filling the Axes; ``names`` are those of the two axes, ``rows`` those of the rows."""
+    """``values`` (rows, columns) filling the Axes; ``names`` are those of the two axes, ``rows`` those of the rows.
+
+    Where cells stand for several entries, ``entries`` is the size of the whole, and the axes count in entries.
+    """
     height, width = values.shape
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    down, across = entries or values.shape
+    extent = (-0.5, across - 0.5, down - 0.5, -0.5)
     few = width <= 800 and height <= 380  # more cells than pixels are averaged, not dropped
     how = "nearest" if few else "antialiased"
     drawn = ax.imshow(values, cmap=scale.colormap, norm=norm, extent=extent, aspect="auto", interpolation=how)
@@ -52,7 +57,7 @@ def draw_matrix(
         ax.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     ax.set_xlabel(names[1], color=theme.muted, fontsize=size, parse_math=False, loc="left")
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    for axis, cells in ((ax.xaxis, width), (ax.yaxis, height)):
+    for axis, cells in ((ax.xaxis, across), (ax.yaxis, down)):
         if cells == 1 and not rows:
             axis.set_ticks([0])
     return drawn

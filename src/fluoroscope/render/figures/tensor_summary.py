@@ -8,14 +8,19 @@ import numpy as np
 
 from fluoroscope.errors import OptionError, nearest
 from fluoroscope.render import design
-from fluoroscope.render.figures.canvas import Picture, heading, new_figure, quiet
-from fluoroscope.render.figures.distribution import draw_boxes, draw_histogram
+from fluoroscope.render.figures.canvas import DPI, Picture, heading, inches_of, new_figure, plain, quiet
+from fluoroscope.render.figures.comparison import compared
+from fluoroscope.render.figures.distribution import draw_boxes, draw_histogram, draw_log_histogram
+from fluoroscope.render.figures.experts import draw_experts, expert_figure, grids_of
 from fluoroscope.render.figures.filters import draw_filters, filter_rows
-from fluoroscope.render.figures.label import number, plural, shortened, title
+from fluoroscope.render.figures.label import note, number, plural, shortened, title
+from fluoroscope.render.figures.margins import draw_margin, mark_outliers, mark_rows, usual_scale
 from fluoroscope.render.figures.matrix import draw_matrix
 from fluoroscope.render.figures.registry import Drawing, drawing
-from fluoroscope.render.figures.scale import color_bar, missing_note, scale_of
+from fluoroscope.render.figures.scale import missing_note, scale_of
+from fluoroscope.render.figures.spans import mark_spans
 from fluoroscope.render.figures.strip import draw_series
+from fluoroscope.results.pyramid import coarsest_step, reduced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,40 +28,47 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fluoroscope.render.design import Theme
-    from fluoroscope.results import TensorRecord, TensorSummary
+    from fluoroscope.results import Array, TensorRecord, TensorSummary
 
 __all__ = ["TensorSummaryDrawing"]
 
 FEW = 4  # tensors that are shown one by one; more get the overview
-SPANS = 32  # names of parts of the network that fit below the overview
 
 
 @drawing("tensor-summary")
 class TensorSummaryDrawing(Drawing):
     """Options of the drawing.
 
-    ``tensor`` by name; ``view`` of it on given Axes: its picture or its histogram; ``view="overview"`` shows the
-    distributions of all (None: the overview from five tensors on, pictures below).
+    ``tensor`` by name; ``view`` of it on given Axes: its picture, or its histogram by value or by magnitude;
+    ``view="overview"`` shows the distributions of all, ``"experts"`` the tables of experts (None: the overview from
+    five tensors on, pictures below). ``order`` of filters: by number, the strongest first, or like beside like.
     """
 
     tensor: str | None = None
-    view: Literal["overview", "picture", "histogram"] | None = None
+    view: Literal["overview", "picture", "histogram", "log-histogram", "experts"] | None = None
+    order: Literal["number", "norm", "similar"] = "number"
 
     def on(self, result: TensorSummary, ax: Axes, theme: Theme) -> None:
         """One tensor, or the distributions of all, on ``ax``."""
+        if self.view == "experts":
+            draw_experts(ax, grids_of(result)[0], None, theme)
+            return
         tensors = self._tensors(result)
         view = self.view or ("picture" if len(tensors) == 1 else "overview")
         if view == "overview":
             self._boxes(tensors, ax, theme)
-            _spans(ax, tensors, theme)
+            mark_spans(ax, [t.name for t in tensors], theme)
         elif view == "picture":
-            _picture(ax, tensors[0], theme)
+            self._picture(ax, tensors[0], theme)
+            _head(ax, tensors[0], theme)
         else:
-            draw_histogram(ax, tensors[0], theme)
+            _histogram(ax, tensors[0], theme, by_magnitude=view == "log-histogram")
             _head(ax, tensors[0], theme)
 
     def figure(self, result: TensorSummary, theme: Theme) -> Picture:
         """A page of all distributions, or a row with picture and histogram for each of a few tensors."""
+        if self.view == "experts":
+            return expert_figure(result, theme)
         tensors = self._tensors(result)
         if self.view == "overview" or (self.view is None and len(tensors) > FEW):
             return self._overview(result, tensors, theme)
@@ -75,40 +87,64 @@ class TensorSummaryDrawing(Drawing):
 
     def _details(self, result: TensorSummary, tensors: Sequence[TensorRecord], theme: Theme) -> Picture:
         heights = [_height(t) for t in tensors]
-        with new_figure(9.6, sum(heights) + 0.5 * len(tensors) + 0.9, theme) as figure:
-            axes = figure.subplots(len(tensors), 2, squeeze=False, width_ratios=(5, 3), height_ratios=heights)
-            for (left, right), tensor in zip(axes, tensors, strict=True):
-                _picture(left, tensor, theme, 5.2)
-                if tensor.form != "vector" and left.images[-1].get_array().ndim == 2:  # colours have no scale
-                    color_bar(figure, left.images[-1], left, "", theme, aspect=18, fraction=0.04, anchor=(0, 1))
-                draw_histogram(right, tensor, theme)
-                title(
-                    right,
-                    _statistics(tensor, ("mean", "std")),
-                    theme,
-                    _statistics(tensor, ("min", "max", "zero_share")),
-                )
-            more = len(self._tensors(result)) - len(tensors)
-            facts = [f"{more} more tensors; choose one with tensor=."] if more else []
-            if any(t.reduced for t in tensors):
-                facts.append(
-                    "Reduced: every cell shows the entry of greatest magnitude among those that it stands for."
-                )
+        facts = self._remarks(result, tensors)
+        with new_figure(12.4, sum(heights) + 0.5 * len(tensors) + 0.9, theme) as figure:
+            rows = figure.add_gridspec(len(tensors), 3, width_ratios=(5.6, 2.6, 2.6), height_ratios=heights)
+            for i, tensor in enumerate(tensors):
+                self._with_margins(figure, rows[i, 0], tensor, theme)
+                left, right = figure.add_subplot(rows[i, 1]), figure.add_subplot(rows[i, 2])
+                _histogram(left, tensor, theme, by_magnitude=False)
+                _histogram(right, tensor, theme, by_magnitude=True)
+                title(left, _statistics(tensor, ("mean", "std")), theme, _statistics(tensor, ("min", "max")))
+                title(right, _statistics(tensor, ("zero_share",)), theme, "by magnitude")
             heading(figure, result, theme, facts)
         return figure
 
+    def _with_margins(self, figure: Any, place: Any, tensor: TensorRecord, theme: Theme) -> None:
+        """The picture, and around a matrix the norms of its rows and columns."""
+        shown = tensor.form == "matrix" and tensor.row_norms is not None and tensor.column_norms is not None
+        if not shown or not tensor.size:
+            ax = figure.add_subplot(place)
+            self._picture(ax, tensor, theme, 5.2)
+            _head(ax, tensor, theme)
+            return
+        inner = place.subgridspec(2, 2, height_ratios=(1, 6), width_ratios=(12, 1.2), hspace=0.02, wspace=0.02)
+        top, ax, side = (figure.add_subplot(inner[i]) for i in ((0, 0), (1, 0), (1, 1)))
+        self._picture(ax, tensor, theme, 5.2)
+        draw_margin(top, np.asarray(tensor.column_norms), tensor.size // tensor.shape[0], False, theme)
+        draw_margin(side, np.asarray(tensor.row_norms), tensor.shape[0], True, theme)
+        _head(top, tensor, theme)
+
+    def _remarks(self, result: TensorSummary, tensors: Sequence[TensorRecord]) -> list[str]:
+        more = len(self._tensors(result)) - len(tensors)
+        facts = [f"{more} more tensors; choose one with tensor=."] if more else []
+        if any(t.form == "matrix" for t in tensors):
+            facts.append(
+                "Each cell of a reduced matrix shows its entry of greatest magnitude. Strips: L2 norms of columns and rows."
+            )
+        facts += [f"{t.name}: {text}" for t in tensors if (text := _outlying(t))]
+        facts += [f"{t.name}: {text}" for t in tensors if (text := _rows_text(t))]
+        return facts + compared(result)
+
     def _overview(self, result: TensorSummary, tensors: Sequence[TensorRecord], theme: Theme) -> Picture:
+        compared_ones = result.comparison is not None
         with new_figure(min(max(7.0, 3.0 + 0.062 * len(tensors)), 14.0), 6.4, theme) as figure:
             boxes, spread, zeros = figure.subplots(3, 1, sharex=True, height_ratios=(3.4, 1.4, 1.0))
             self._boxes(tensors, boxes, theme)
             colors = _colors(tensors)
-            _points(spread, tensors, "std", colors, theme, "standard deviation")
+            first = ("relative", "relative change") if compared_ones else ("std", "standard deviation")
+            _points(spread, tensors, first[0], colors, theme, first[1])
             spread.set_yscale("log", nonpositive="mask")
-            _points(zeros, tensors, "zero_share", colors, theme, "zeros")
-            zeros.set_ylim(-0.05, 1.05)
-            zeros.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g} %")
-            _spans(zeros, tensors, theme, (boxes, spread))
-            heading(figure, result, theme, self._facts(tensors))
+            second = ("cosine", "cosine of before and after") if compared_ones else ("zero_share", "near zero")
+            _points(zeros, tensors, second[0], colors, theme, second[1])
+            if not compared_ones:
+                zeros.set_ylim(-0.05, 1.05)
+                zeros.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g} %")
+            mark_spans(zeros, [t.name for t in tensors], theme, (boxes, spread))
+            facts = [*self._facts(tensors), *compared(result)]
+            if result.grids:
+                facts.append("There is a mixture of experts: view='experts' shows its tables.")
+            heading(figure, result, theme, facts)
         return figure
 
     def _facts(self, tensors: Sequence[TensorRecord]) -> list[str]:
@@ -123,6 +159,21 @@ class TensorSummaryDrawing(Drawing):
             facts.append(f"{plural(len(lost), 'tensor')} with values that are not finite (red): {names}")
         return facts
 
+    def _picture(self, ax: Axes, tensor: TensorRecord, theme: Theme, room: float | None = None) -> None:
+        """The values themselves: filters, matrix or vector."""
+        if not tensor.size:
+            plain(ax)
+            note(ax, "no entries", theme)
+        elif tensor.form == "filters":
+            order = None if self.order == "number" else tensor.orders.get(self.order)
+            scale = scale_of([tensor.picture], signed=True)
+            draw_filters(ax, tensor.picture, scale, theme, room, order, _marks(tensor))
+        elif tensor.form == "matrix":
+            _matrix(ax, tensor, theme)
+        else:
+            scale = scale_of([tensor.picture])
+            draw_series(ax, tensor.picture.ravel(), scale, scale.norm(), theme, (0.0, 1.0))
+
     def _boxes(self, tensors: Sequence[TensorRecord], ax: Axes, theme: Theme) -> None:
         draw_boxes(ax, tensors, _colors(tensors), theme)
         for i, tensor in enumerate(tensors):
@@ -132,18 +183,61 @@ class TensorSummaryDrawing(Drawing):
         _roles(ax, tensors, theme)
 
 
-def _picture(ax: Axes, tensor: TensorRecord, theme: Theme, room: float | None = None) -> None:
-    """The values themselves: filters, matrix or vector."""
-    scale = scale_of([tensor.picture], signed=tensor.form != "vector")
-    if tensor.form == "filters":
-        draw_filters(ax, tensor.picture, scale, theme, room)
-    elif tensor.form == "matrix":
-        draw_matrix(
-            ax, tensor.picture, scale, scale.norm(), theme, ("row", "column" + (" (reduced)" if tensor.reduced else ""))
-        )
+def _matrix(ax: Axes, tensor: TensorRecord, theme: Theme) -> None:
+    """As many cells as there are pixels, each the entry of largest magnitude, so that none is lost in drawing."""
+    across, down = (size * DPI for size in inches_of(ax))
+    picture, rows = tensor.picture, max(1, tensor.shape[0])
+    steps = [coarsest_step(n, max(8, int(room))) for n, room in zip(picture.shape, (down, across), strict=True)]
+    picture = reduced(picture, steps[0], steps[1])
+    scale, _ = usual_scale(picture)
+    entries = (rows, max(1, tensor.size // rows))
+    draw_matrix(ax, picture, scale, scale.norm(), theme, ("row", "column"), entries=entries)
+    cells = (entries[0] / picture.shape[0], entries[1] / picture.shape[1])
+    mark_outliers(ax, picture, cells, scale, theme)
+    mark_rows(ax, tensor, theme)
+
+
+def _histogram(ax: Axes, tensor: TensorRecord, theme: Theme, by_magnitude: bool) -> None:
+    if by_magnitude and tensor.log_edges is not None and tensor.log_counts is not None:
+        draw_log_histogram(ax, tensor, theme)
     else:
-        draw_series(ax, tensor.picture.ravel(), scale, scale.norm(), theme, (0.0, 1.0))
-    _head(ax, tensor, theme)
+        draw_histogram(ax, tensor, theme)
+
+
+def _outlying(tensor: TensorRecord) -> str:
+    """Where the largest entry is, in words, if the colours do not reach it."""
+    if tensor.form != "matrix" or not tensor.size or not tensor.peak:
+        return ""
+    scale, largest = usual_scale(tensor.picture)
+    place = f"row {tensor.peak[0]:,}, column {tensor.peak[1]:,}"
+    return f"the largest magnitude, {number(largest)}, is at {place} (circled)" if largest > scale.high else ""
+
+
+def _marks(tensor: TensorRecord) -> dict[int, str]:
+    """What is said beside the number of a filter: that it is dead, or which one it repeats."""
+    found = {int(row): "dead" for row in (tensor.dead if tensor.dead is not None else ())}
+    pairs = tensor.duplicates if tensor.duplicates is not None else ()
+    return {**found, **{int(row): f"= {int(first)}" for row, first in pairs}}
+
+
+def _rows_text(tensor: TensorRecord) -> str:
+    """Dead rows and duplicates, in words."""
+    word = "filters" if tensor.form == "filters" else "rows"
+    said = []
+    if tensor.dead is not None and len(tensor.dead):
+        said.append(f"{len(tensor.dead):,} of {tensor.shape[0]:,} {word} dead ({_few(tensor.dead)})")
+    if tensor.duplicates is not None and len(tensor.duplicates):
+        pairs = [f"{a} = {b}" for a, b in tensor.duplicates[:4]]
+        more = len(tensor.duplicates) - len(pairs)
+        said.append(
+            f"{len(tensor.duplicates):,} duplicates ({', '.join(pairs)}{f' and {more:,} more' if more else ''})"
+        )
+    return "; ".join(said)
+
+
+def _few(numbers: Array) -> str:
+    shown = ", ".join(str(int(n)) for n in numbers[:6])
+    return shown + (f" and {len(numbers) - 6:,} more" if len(numbers) > 6 else "")
 
 
 def _head(ax: Axes, tensor: TensorRecord, theme: Theme) -> None:
@@ -151,15 +245,18 @@ def _head(ax: Axes, tensor: TensorRecord, theme: Theme) -> None:
     lost = missing_note(tensor.picture).split(" of ")[0]
     facts = [
         shape,
-        shortened(tensor.dtype, 16),
+        shortened(tensor.dtype, 24),
         "reduced" if tensor.reduced else "",
         f"{lost} not finite (hatched)" if lost else "",
     ]
+    if tensor.form == "matrix" and tensor.size and tensor.peak:
+        scale, largest = usual_scale(tensor.picture)
+        facts.append(f"colours to ±{number(usual_scale(tensor.picture)[0].high)}")
     title(ax, shortened(tensor.name, 56), theme, " · ".join(filter(None, facts)))
 
 
 def _statistics(tensor: TensorRecord, names: tuple[str, ...]) -> str:
-    words = {"zero_share": "zeros"}
+    words = {"zero_share": "near zero"}
     known = [(words.get(n, n), tensor.statistics[n], n) for n in names if n in tensor.statistics]
     return "   ".join(f"{word} {100 * v:.3g} %" if n == "zero_share" else f"{word} {number(v)}" for word, v, n in known)
 
@@ -201,50 +298,3 @@ def _points(
     ax.scatter(np.arange(len(values)), values, c=colors, s=12, linewidth=0)
     quiet(ax, theme, "y")
     title(ax, name, theme)
-
-
-def _spans(ax: Axes, tensors: Sequence[TensorRecord], theme: Theme, above: tuple[Axes, ...] = ()) -> None:
-    """Parts of the network, by the first words of the names, as bands with their names below."""
-    spans = _parts([t.name for t in tensors])
-    for i, (_, start, end) in enumerate(spans):
-        for other in (ax, *above):
-            other.tick_params(axis="x", length=0)
-            if i % 2:
-                other.axvspan(start - 0.5, end - 0.5, color=theme.raised, linewidth=0, zorder=0)
-    named = _apart(spans, len(tensors) / SPANS)
-    middles = [(start + end - 1) / 2 for _, start, end in named]
-    ax.set_xticks(
-        middles,
-        [shortened(name, 18) for name, _, _ in named],
-        parse_math=False,
-        rotation=35,
-        ha="right",
-        rotation_mode="anchor",
-    )
-    ax.tick_params(axis="x", length=0, labelcolor=theme.muted, labelsize=design.points("xs"))
-
-
-def _parts(names: list[str]) -> list[tuple[str, int, int]]:
-    """Runs of names with a common beginning (name, start, end): as many words as leave the runs few."""
-    best: list[tuple[str, int, int]] = []
-    for words in range(1, 6):
-        runs: list[tuple[str, int, int]] = []
-        for i, name in enumerate(names):
-            start = ".".join(name.split(".")[:-1][:words]) or name  # the last word is the tensor's own
-            if runs and runs[-1][0] == start:
-                runs[-1] = (start, runs[-1][1], i + 1)
-            else:
-                runs.append((start, i, i + 1))
-        if best and len(runs) > SPANS:
-            break
-        best = runs
-    return best
-
-
-def _apart(spans: list[tuple[str, int, int]], distance: float) -> list[tuple[str, int, int]]:
-    """The parts whose names have room: larger ones before smaller ones, middles at least ``distance`` columns apart."""
-    kept: list[tuple[str, int, int]] = []
-    for span in sorted(spans, key=lambda s: s[1] - s[2]):
-        if all(abs((span[1] + span[2]) - (other[1] + other[2])) / 2 >= distance * 0.8 for other in kept):
-            kept.append(span)
-    return sorted(kept, key=lambda s: s[1])
