@@ -75,6 +75,7 @@ def everything():
     return [
         sample.layer_summary(),
         sample.tensor_summary(),
+        sample.spectra(),
         sample.history(),
         sample.tensor_history(),
         sample.findings(),

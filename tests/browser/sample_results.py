@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fluoroscope.results import (
+    SPECTRAL,
     STATISTICS,
     Attribution,
+    ExpertGrid,
     FeatureMaps,
     Finding,
     Findings,
@@ -17,11 +19,14 @@ from fluoroscope.results import (
     Samples,
     Scorecard,
     Series,
+    Spectra,
+    Spectrum,
     TensorHistograms,
     TensorHistory,
     TensorRecord,
     TensorSummary,
 )
+from fluoroscope.results.pyramid import reduced
 from tests.render import graphs
 
 SIZE = 64
@@ -251,6 +256,60 @@ def tensor_summary() -> TensorSummary:
             *(
                 tensor(f"stage.{i}.norm.weight", rng.normal(1, 0.1, 64).astype(np.float32), "vector", "norm")
                 for i in range(12)
+            ),
+        ),
+    )
+
+
+def spectra() -> Spectra:
+    """An exact spectrum and a part of one, and a table of experts."""
+    values = np.geomspace(4, 0.01, 40)
+    numbers = dict.fromkeys(SPECTRAL, 2.5)
+
+    def one(name: str, exact: bool) -> Spectrum:
+        return Spectrum(
+            name=name,
+            shape=(60, 40),
+            dtype="float32",
+            unfolding="60 x 40, as it is",
+            matrix=(60, 40),
+            values=values,
+            errors=np.full(40, 0.1),
+            exact=exact,
+            reference=np.linspace(2.4, 0.3, 40),
+            statistics={**numbers, "above_edge": 7.0, "alpha": float("nan")},
+        )
+
+    table = np.arange(6.0).reshape(2, 3)
+    table[1, 2] = np.nan
+    grid = ExpertGrid(pattern=BREAKOUT, layers=(0, 4), experts=(0, 1, 9), tables={"norm": table})
+    return Spectra(title="Spectra", spectra=(one("fc.weight", True), one(BREAKOUT, False)), grids=(grid,))
+
+
+def large_matrix() -> TensorSummary:
+    """A matrix with levels, one outlier, a dead row and a duplicate."""
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=(256, 512)).astype(np.float32) * 0.01
+    values[9] = 0
+    values[200] = values[4]
+    values[100, 300] = -7.0
+    coarse = reduced(values, 4, 8)
+    record = tensor("big.weight", values, "matrix", "dense")
+    return TensorSummary(
+        title="Large",
+        tensors=(
+            record.replace(
+                picture=coarse,
+                reduced=True,
+                levels=(reduced(values, 2, 4), values),
+                steps=((4, 8), (2, 4), (1, 1)),
+                row_norms=np.linalg.norm(values, axis=1),
+                column_norms=np.linalg.norm(values, axis=0),
+                peak=(100, 300),
+                dead=np.array([9]),
+                duplicates=np.array([[200, 4]]),
+                likeness=np.array([1.0]),
+                statistics={**record.statistics, "dead": 1.0, "duplicates": 1.0},
             ),
         ),
     )

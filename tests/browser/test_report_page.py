@@ -252,7 +252,8 @@ def test_tensors_search_statistics_and_non_finite(view):
     assert spoken(detail.locator("dd").nth(1).inner_text()) == pytest.approx(tensor.statistics["std"], rel=1e-3)
     canvas = detail.locator("canvas")
     box = canvas.bounding_box()
-    canvas.hover(position={"x": box["width"] * 3.5 / 64, "y": box["height"] * 7.5 / 10})
+    inner, tall = box["width"] - 55, box["height"] - 32  # beside the strips of norms
+    canvas.hover(position={"x": 9 + inner * 3.5 / 64, "y": 30 + tall * 7.5 / 10})
     assert "row 7, column 3" in detail.inner_text()
     assert spoken(detail.locator(".under strong").inner_text()) == pytest.approx(float(tensor.picture[7, 3]), rel=1e-3)
 

@@ -6,7 +6,9 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import fluoroscope as fs
 from fluoroscope.results import Attribution, FeatureMaps, TensorSummary
@@ -141,6 +143,71 @@ def test_weights(run, model, tmp_path):
 def test_weights_of_a_layer(run, model, tmp_path):
     answer = as_json(run("weights", model, "--out", tmp_path, "--layer", "conv2", "--json"))
     assert [t["name"] for t in answer["tensors"]] == ["conv2.weight", "conv2.bias"]
+
+
+def weights_file(tmp_path, changes=()):
+    """A file of weights with hostile names, some of them changed."""
+    torch.manual_seed(0)
+    tensors = {
+        "a.weight": torch.randn(20, 30),
+        "a.bias": torch.zeros(20),
+        "b\x1b[31m<b>.weight": torch.randn(4, 3, 5, 5),
+    }
+    tensors["a.weight"][3] = 0
+    tensors["a.weight"][7] = tensors["a.weight"][2]
+    path = tmp_path / f"{'changed' if changes else 'plain'}.safetensors"
+    save_file({**tensors, **dict(changes)}, path)
+    return path
+
+
+def test_weights_of_a_file_without_a_network(run, tmp_path):
+    result = run("weights", weights_file(tmp_path), "--out", tmp_path / "out", "--page")
+    assert result.exit_code == 0, result.stderr
+    assert "a.weight: 1 of 20 rows are dead" in result.stderr
+    assert "a.weight: 1 of 20 rows are duplicate" in result.stderr
+    assert "\x1b" not in result.stdout + result.stderr
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {"weights.png", "weights.fluo", "weights.html"}
+    answer = as_json(run("weights", weights_file(tmp_path), "--out", tmp_path / "out", "--layer", "a", "--json"))
+    assert [t["name"] for t in answer["tensors"]] == ["a.bias", "a.weight"]
+
+
+def test_spectra_of_a_file(run, tmp_path):
+    result = run("weights", weights_file(tmp_path), "--out", tmp_path, "--spectrum", "--json", "--match", "a.*")
+    (found,) = as_json(result)["spectra"]
+    expected = torch.linalg.svdvals(load_file(tmp_path / "plain.safetensors")["a.weight"].double())
+    assert found["values"] == pytest.approx(expected.tolist(), rel=1e-9, abs=1e-9)
+    table = run("weights", weights_file(tmp_path), "--out", tmp_path, "--spectrum").stdout.splitlines()
+    assert table[0].split()[:3] == ["tensor", "matrix", "largest"]
+    assert "20 x 30" in table[1]
+
+
+def test_weights_compared(run, model, tmp_path):
+    other = weights_file(tmp_path, {"a.weight": torch.zeros(20, 31), "new": torch.ones(2)}.items())
+    result = run("weights", weights_file(tmp_path), "--out", tmp_path, "--compare", other)
+    assert result.exit_code == 0, result.stderr
+    assert "only in changed.safetensors: new" in result.stderr
+    assert "a.weight: 20 x 30 became 20 x 31" in result.stderr
+    answer = as_json(run("weights", weights_file(tmp_path), "--out", tmp_path, "--compare", other, "--json"))
+    assert answer["comparison"]["unchanged"] == ["a.bias", "b\x1b[31m<b>.weight"]
+    same = as_json(run("weights", model, "--out", tmp_path, "--compare", model, "--json"))
+    assert len(same["comparison"]["unchanged"]) == len(same["tensors"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--spectrum", "--compare", "x.safetensors"], 2, "exclude"),
+        (["--weights", "x.safetensors"], 2, "goes with a network"),
+        (["--layer", "aa"], 4, "'a'"),
+        (["--match", "nothing*"], 2, "no tensor's name fits"),
+        (["--compare", "absent.safetensors"], 5, "no file"),
+    ],
+)
+def test_mistakes_with_files_of_weights(run, tmp_path, options, code, words):
+    result = run("weights", weights_file(tmp_path), "--out", tmp_path, *options)
+    assert result.exit_code == code
+    assert words in result.stderr
 
 
 def test_report(run, model, photos, tmp_path):

@@ -31,6 +31,7 @@ from fluoroscope.results import (
     TensorRecord,
     TensorSummary,
 )
+from tests.browser import sample_results
 
 HOSTILE = r"$\frac{1}{2}$ <b>x</b> $$ \n"
 
@@ -119,6 +120,8 @@ EVERY = {
     "feature-dense": lambda: feature_maps(rng().normal(size=(3, 8)), ("N", "D")),
     "tensors": lambda: TensorSummary(tensors=(tensor(), tensor("fc", (3, 4), "matrix"), tensor("b", (5,), "vector"))),
     "many tensors": lambda: TensorSummary(tensors=tuple(tensor(f"block.{i}.w", (8,), "vector") for i in range(160))),
+    "large matrix": sample_results.large_matrix,
+    "spectra": sample_results.spectra,
     "layers": layers,
     "history": history,
     "scorecard": scorecard,

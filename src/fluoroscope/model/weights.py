@@ -26,7 +26,7 @@ BLOCK = 1 << 20
 INDEX_LIMIT = 100_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Weight(ABC):
     """One tensor, seen as ``rows`` x ``columns``: the first axis down, all others across; a vector is one row."""
 
@@ -75,7 +75,7 @@ class Weight(ABC):
                 yield row, column, self.flat(start, stop).reshape(1, -1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ModuleWeight(Weight):
     """A parameter of a network in memory; pieces are views where the number format allows."""
 
@@ -112,7 +112,7 @@ class ModuleWeight(Weight):
         return rows.reshape(-1)[start - first * self.columns : stop - first * self.columns]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StoredWeight(Weight):
     """A tensor in a safetensors file, read from it piece by piece."""
 
@@ -124,7 +124,7 @@ class StoredWeight(Weight):
         return self.file.read(self.stored, start, stop)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PartWeight(Weight):
     """One slice of another weight along its first axis, such as one expert of a layer."""
 

@@ -34,8 +34,25 @@ export interface Tensor {
   name: string; shape: number[]; size: number; dtype: string; role: string; shared_with: string[];
   statistics: Record<string, Num>; edges: Num[]; counts: number[];
   form: 'filters' | 'matrix' | 'vector'; reduced: boolean; picture: ArrayRef;
+  log_edges: Num[] | null; log_counts: number[] | null;
+  levels: TensorLevel[]; left_out: number; row_norms: ArrayRef | null; column_norms: ArrayRef | null;
+  peak: number[]; dead: number[]; duplicates: [number, number, Num][];
+  orders: Record<string, number[]>; kept: number[] | null;
 }
-export interface TensorSummaryPanel extends PanelBase { tensors: Tensor[] }
+export interface TensorLevel { data: ArrayRef; steps: [number, number] }
+export interface ExpertGrid { pattern: string; layers: number[]; experts: number[]; tables: { name: string; data: ArrayRef }[] }
+export interface Comparison {
+  before: string; after: string; missing: string[]; extra: string[]; reshaped: [string, number[], number[]][];
+  counts: [number, number, number, number];
+}
+export interface TensorSummaryPanel extends PanelBase { tensors: Tensor[]; grids: ExpertGrid[]; comparison: Comparison | null }
+
+export interface Spectrum {
+  name: string; shape: number[]; matrix: [number, number]; dtype: string; role: string; unfolding: string;
+  shared_with: string[]; exact: boolean; statistics: Record<string, Num>;
+  ranks: ArrayRef; values: ArrayRef; errors: ArrayRef; reference: ArrayRef;
+}
+export interface SpectraPanel extends PanelBase { spectra: Spectrum[]; grids: ExpertGrid[] }
 
 export interface LayerRow {
   name: string; type: string; depth: number; leaf: boolean; output_shape: number[] | null; dtype: string;

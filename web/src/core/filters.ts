@@ -3,8 +3,8 @@ import type { Decoded } from './blobs';
 import { scaleOf, type Scale } from './palette';
 import { colours, peakOf } from './raster';
 
-export interface Sheet { pixels: ImageData; read: (y: number, x: number) => Place | null; colour: boolean; shown: number; of: number }
-export interface Place { value: number; values?: number[]; where: string }
+export interface Sheet { pixels: ImageData; read: (y: number, x: number) => Place | null; colour: boolean; shown: number; of: number; corner?: (filter: number) => [number, number] | null; tile?: [number, number] }
+export interface Place { value: number; values?: number[]; where: string; filter?: number }
 
 const GAP = 1;
 const MOST = 4096; // tiles of one sheet: more can't be told apart on a screen
@@ -16,8 +16,8 @@ export function around(data: ArrayLike<number>): Scale {
 }
 
 /** Filters (F, C, h, w): one tile each in colour where C is 3, else filters down and channels across.
- *  `own`: every tile spans its own values. */
-export function filterSheet({ data, shape }: Decoded, shared: Scale, own = false): Sheet {
+ *  `own`: every tile spans its own values. `order` says which filter comes first, `numbers` what each is called. */
+export function filterSheet({ data, shape }: Decoded, shared: Scale, own = false, order: number[] | null = null, numbers: number[] | null = null): Sheet {
   const [filters, channels, height, width] = shape;
   const colour = channels === 3;
   const across = colour || channels === 1 ? Math.min(filters, Math.ceil(Math.sqrt(filters * 2))) : channels;
@@ -26,9 +26,10 @@ export function filterSheet({ data, shape }: Decoded, shared: Scale, own = false
   const pixels = new ImageData(across * (width + GAP) - GAP, down * (height + GAP) - GAP);
   const index = (f: number, c: number, y: number, x: number) => ((f * channels + c) * height + y) * width + x;
   const tile = (row: number, column: number): [number, number] | null => {
-    if (!colour && channels > 1) return [row, column];
+    const turned = (f: number) => (order && f < order.length ? order[f] : f);
+    if (!colour && channels > 1) return [turned(row), column];
     const f = row * across + column;
-    return f < filters ? [f, 0] : null;
+    return f < filters ? [turned(f), 0] : null;
   };
   for (let row = 0; row < down; row++) {
     for (let column = 0; column < across; column++) {
@@ -62,11 +63,17 @@ export function filterSheet({ data, shape }: Decoded, shared: Scale, own = false
     const at = `row ${y}, column ${x}`;
     if (colour) {
       const values = [0, 1, 2].map((k) => data[index(f, k, y, x)]);
-      return { value: values[0], values, where: `filter ${f}, ${at}` };
+      return { value: values[0], values, where: `filter ${numbers?.[f] ?? f}, ${at}`, filter: numbers?.[f] ?? f };
     }
-    return { value: data[index(f, c, y, x)], where: `filter ${f}, channel ${c}, ${at}` };
+    return { value: data[index(f, c, y, x)], where: `filter ${numbers?.[f] ?? f}, channel ${c}, ${at}`, filter: numbers?.[f] ?? f };
   };
-  return { pixels, read, colour, shown: shownFilters, of: filters };
+  const corner = (f: number): [number, number] | null => {
+    const found = order ? order.indexOf(f) : f;
+    if (found < 0 || (!colour && channels > 1 && found >= down)) return null;
+    const [row, column] = !colour && channels > 1 ? [found, 0] : [Math.floor(found / across), found % across];
+    return [row * (height + GAP), column * (width + GAP)];
+  };
+  return { pixels, read, colour, shown: shownFilters, of: filters, corner, tile: [height, width] };
 }
 
 /** A matrix or vector as it is, one pixel for each entry; a vector in rows. */

@@ -9,6 +9,7 @@ import LayerSummary from './LayerSummary.svelte';
 import Runs from './Runs.svelte';
 import ModelGraph from './ModelGraph.svelte';
 import Scorecard from './Scorecard.svelte';
+import Spectra from './Spectra.svelte';
 import TensorHistory from './TensorHistory.svelte';
 import TensorSummary from './TensorSummary.svelte';
 
@@ -22,6 +23,7 @@ const PANELS = new Map<string, unknown>([
   ['runs', Runs],
   ['model-graph', ModelGraph],
   ['scorecard', Scorecard],
+  ['spectra', Spectra],
   ['tensor-history', TensorHistory],
   ['tensor-summary', TensorSummary],
 ]);

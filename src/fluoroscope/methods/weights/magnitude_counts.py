@@ -69,8 +69,8 @@ class MagnitudeCounts:
 
     def logarithmic(self, largest: float, bins: int) -> tuple[Any, Any]:
         """Edges of equal ratio on both sides of zero, on the grid, and counts; the middle bar holds zero."""
-        least = max(self._least(), largest * DEPTH)
-        sides = np.geomspace(least, largest, max(1, bins // 2) + 1)[:-1] if 0 < least < largest else np.array([largest])
+        least = min(max(self._least(), largest * DEPTH), largest / 2)
+        sides = np.geomspace(least, largest, max(1, bins // 2) + 1)[:-1]
         steps = np.unique(self._nearest(sides))
         steps = steps[(steps > 0) & (self.value(steps) < largest)]
         wanted = np.concatenate([-steps[::-1], steps])

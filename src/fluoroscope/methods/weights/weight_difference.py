@@ -59,9 +59,10 @@ class WeightDifference:
                 "there is no difference: the two have no tensor of the same name and shape",
                 got=f"{first} with {len(old)} tensors, {second} with {len(new)}",
             )
-        there = {w.name for w in with_values([p.before for p in pairs], notes.append)}
-        there &= {p.name for p in pairs if p.after in with_values([p.after for p in pairs], notes.append)}
-        tensors = self._records([p for p in pairs if p.name in there])
+        for side in ("before", "after"):
+            there = {id(w) for w in with_values([getattr(p, side) for p in pairs], notes.append)}
+            pairs = [p for p in pairs if id(getattr(p, side)) in there]
+        tensors = self._records(pairs)
         same = tuple(t.name for t in tensors if t.statistics["l2"] == 0 and not t.statistics["nonfinite"])
         meta = {
             "method": "weight-difference",
@@ -98,7 +99,7 @@ class WeightDifference:
         return tuple(made)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Pair(Weight):
     """After minus before. While entries are read for the first time their products are added up."""
 

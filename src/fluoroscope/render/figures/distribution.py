@@ -50,8 +50,8 @@ def draw_histogram(ax: Axes, tensor: TensorRecord, theme: Theme) -> None:
     for side, color in ((middle < 0, low), (middle >= 0, high)):
         ax.bar(edges[:-1][side], counts[side], width=width[side], align="edge", color=color, linewidth=0)
     ax.axvline(0, color=theme.muted, linewidth=0.8)
-    ax.set_yscale("log")
     ax.set_ylim(0.7, max(float(counts.max(initial=1)), 6) * 1.6)
+    ax.set_yscale("log")
     ax.yaxis.set_major_formatter(lambda v, _: amount(v))
     ax.yaxis.set_minor_formatter(NullFormatter())
     quiet(ax, theme, "y")
@@ -84,8 +84,8 @@ def draw_log_histogram(ax: Axes, tensor: TensorRecord, theme: Theme) -> None:
     places = np.sign(edges) * (np.log10(np.maximum(np.abs(edges), floor) / floor) + GAP)
     color = [theme.muted if a < 0 < b else low if b <= 0 else high for a, b in itertools.pairwise(edges)]
     ax.bar(places[:-1], counts, width=np.diff(places), align="edge", color=color, linewidth=0)
-    ax.set_yscale("log")
     ax.set_ylim(0.7, max(float(counts.max(initial=1)), 6) * 1.6)
+    ax.set_yscale("log")
     ax.yaxis.set_major_formatter(lambda v, _: amount(v))
     ax.yaxis.set_minor_formatter(NullFormatter())
     quiet(ax, theme, "y")
@@ -113,12 +113,14 @@ def draw_boxes(ax: Axes, tensors: Sequence[TensorRecord], colors: Sequence[str],
     shares = sorted({s for low, high, _ in SHARES for s in (low, high)} | {0.5})
     table = np.array([quantiles(t.edges, t.counts, shares) for t in tensors])
     for i, tensor in enumerate(tensors):  # exact, where the histogram would give the edge of a bin
-        table[i, 0], table[i, -1] = tensor.statistics.get("min", np.nan), tensor.statistics.get("max", np.nan)
+        ends = tensor.statistics.get("min", np.nan), tensor.statistics.get("max", np.nan)
+        table[i, 0], table[i, -1] = ends
+        table[i, 1:-1] = np.clip(table[i, 1:-1], *ends)  # a bar is wider than the values in it
     room = 72 * inches_of(ax)[0] / max(len(tensors), 1)
     columns = np.arange(len(tensors))
     for low, high, width in SHARES:
-        ends = table[:, shares.index(low)], table[:, shares.index(high)]
-        ax.vlines(columns, *ends, colors=list(colors), linewidth=min(width, room * width / 6))
+        reach = table[:, shares.index(low)], table[:, shares.index(high)]
+        ax.vlines(columns, *reach, colors=list(colors), linewidth=min(width, room * width / 6))
     ax.scatter(columns, table[:, shares.index(0.5)], s=min(9, room * 1.5), color=theme.surface, linewidth=0, zorder=3)
     spread = np.array([t.statistics.get("std", np.nan) for t in tensors], dtype=float)
     usual = spread[np.isfinite(spread) & (spread > 0)]

@@ -9,6 +9,7 @@ import numpy as np
 from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import plain
 from fluoroscope.render.figures.scale import Scale, scale_of
+from fluoroscope.results.pyramid import coarsest_step, reduced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ __all__ = ["draw_margin", "mark_outliers", "mark_rows", "usual_scale"]
 USUAL = 99.5  # percentile of the cells that the colours span where a few lie far beyond
 FAR = 3.0  # times that, from where the colours do not reach the largest
 MOST_MARKS = 24
+MOST_BARS = 300
 
 
 def usual_scale(picture: Array) -> tuple[Scale, float]:
@@ -45,7 +47,8 @@ def mark_outliers(ax: Axes, picture: Array, steps: tuple[int, int], scale: Scale
     order: Array = np.argsort(-known[tuple(beyond.T)], kind="stable")
     for row, column in beyond[order][:MOST_MARKS]:
         place = (column + 0.5) * steps[1] - 0.5, (row + 0.5) * steps[0] - 0.5
-        ax.plot(*place, marker="o", markersize=7, markerfacecolor="none", color=theme.bad, markeredgewidth=1.1)
+        for color, width in ((theme.surface, 4.0), (theme.text, 1.6)):  # a ring that stands out on every colour
+            ax.plot(*place, marker="o", markersize=9, markerfacecolor="none", color=color, markeredgewidth=width)
     return len(beyond)
 
 
@@ -67,6 +70,8 @@ def mark_rows(ax: Axes, tensor: TensorRecord, theme: Theme) -> str:
 def draw_margin(ax: Axes, norms: Array, length: int, upright: bool, theme: Theme) -> None:
     """L2 norms along one side of a picture of ``length`` entries, from 0; ``upright`` is beside the rows."""
     plain(ax)
+    cells = coarsest_step(len(norms), MOST_BARS)  # no thinner than a pixel, so that none vanishes
+    norms = reduced(norms[:, None], cells, 1)[:, 0]
     step = length / len(norms)
     at = np.repeat(np.arange(len(norms) + 1) * step - 0.5, 2)[1:-1]
     heights = np.repeat(np.where(np.isfinite(norms), norms, 0), 2)

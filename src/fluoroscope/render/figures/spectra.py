@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from fluoroscope.errors import OptionError, nearest
 from fluoroscope.render import design
@@ -97,7 +97,7 @@ def _details(result: Spectra, spectra: Sequence[Spectrum], theme: Theme) -> Pict
         more = len(result.spectra) - len(spectra)
         facts = ["Dashed: a matrix of independent entries of the same size and spread (Marchenko-Pastur)."]
         if any(not s.exact for s in spectra):
-            facts.append("Shaded above a line: by how much a randomized value may be too small.")
+            facts.append("Shaded: the error bound of values found by a randomized method.")
         if more:
             facts.append(f"{more} more matrices; choose one with tensor=, or view='overview'.")
         heading(figure, result, theme, facts)
@@ -129,16 +129,14 @@ def _spectrum(ax: Axes, spectrum: Spectrum, theme: Theme) -> None:
 def _axes(ax: Axes, values: Array, reference: Array, theme: Theme) -> None:
     top = max(values.max(initial=0), reference.max(initial=0)) or 1.0
     least = values[values > top * 1e-6].min(initial=top)
-    ax.set_yscale("log")
     ax.set_ylim(max(least, top * 1e-4) / 1.3, top * 1.5)
+    ax.set_yscale("log")
     ax.set_xlim(0, len(values) + 1)
     plain = FuncFormatter(lambda v, _: number(v))
     few = top / max(least, top * 1e-4) < 30
     ax.yaxis.set_major_formatter(plain)
-    ax.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(2, 0.5)) if few else NullFormatter())
-    if few:
-        ax.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: number(v) if f"{v:.0e}"[0] in "25" else ""))
-        ax.tick_params(axis="y", which="minor", labelsize=design.points("xs"))
+    between = FuncFormatter(lambda v, _: number(v) if f"{v:.0e}"[0] in "25" else "")
+    ax.yaxis.set_minor_formatter(between if few else NullFormatter())
     quiet(ax, theme, "y")
     style: dict[str, Any] = {"color": theme.muted, "fontsize": design.points("xs"), "parse_math": False}
     ax.set_xlabel("rank", loc="left", **style)
@@ -157,10 +155,9 @@ def _reach(ax: Axes, spectra: Sequence[Spectrum], theme: Theme) -> None:
     ax.scatter(at, middle, s=7, color=blue, linewidth=0, zorder=3)
     ax.scatter(at, largest, s=14, color=np.where(largest > 1, red, blue), linewidth=0, zorder=3)
     ax.axhline(1, color=theme.muted, linewidth=1, linestyle=(0, (4, 2)))
+    known = np.isfinite(least)
+    ax.set_ylim(max(least[known].min(initial=1.0), 1e-3) / 1.2, largest[known].max(initial=1.0) * 1.4)
     ax.set_yscale("log")
-    ax.set_ylim(
-        max(np.nanmin(least), 1e-3) / 1.2 if np.isfinite(least).any() else 0.1, max(np.nanmax(largest), 1) * 1.4
-    )
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xlim(-1, len(spectra))

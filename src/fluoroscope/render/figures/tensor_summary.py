@@ -119,9 +119,8 @@ class TensorSummaryDrawing(Drawing):
         more = len(self._tensors(result)) - len(tensors)
         facts = [f"{more} more tensors; choose one with tensor=."] if more else []
         if any(t.form == "matrix" for t in tensors):
-            facts.append(
-                "Each cell of a reduced matrix shows its entry of greatest magnitude. Strips: L2 norms of columns and rows."
-            )
+            cells = "Each cell of a reduced matrix shows its entry of greatest magnitude."
+            facts.append(f"{cells} Strips: L2 norms of columns and rows.")
         facts += [f"{t.name}: {text}" for t in tensors if (text := _outlying(t))]
         facts += [f"{t.name}: {text}" for t in tensors if (text := _rows_text(t))]
         return facts + compared(result)
@@ -134,7 +133,8 @@ class TensorSummaryDrawing(Drawing):
             colors = _colors(tensors)
             first = ("relative", "relative change") if compared_ones else ("std", "standard deviation")
             _points(spread, tensors, first[0], colors, theme, first[1])
-            spread.set_yscale("log", nonpositive="mask")
+            if any(t.statistics.get(first[0], 0) > 0 for t in tensors):
+                spread.set_yscale("log", nonpositive="mask")
             second = ("cosine", "cosine of before and after") if compared_ones else ("zero_share", "near zero")
             _points(zeros, tensors, second[0], colors, theme, second[1])
             if not compared_ones:
@@ -250,7 +250,6 @@ def _head(ax: Axes, tensor: TensorRecord, theme: Theme) -> None:
         f"{lost} not finite (hatched)" if lost else "",
     ]
     if tensor.form == "matrix" and tensor.size and tensor.peak:
-        scale, largest = usual_scale(tensor.picture)
         facts.append(f"colours to ±{number(usual_scale(tensor.picture)[0].high)}")
     title(ax, shortened(tensor.name, 56), theme, " · ".join(filter(None, facts)))
 

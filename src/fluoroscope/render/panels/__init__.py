@@ -8,6 +8,7 @@ from fluoroscope.render.panels import (
     layer_summary,
     model_graph,
     scorecard,
+    spectra,
     tensor_history,
     tensor_summary,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "model_graph",
     "panels_of",
     "scorecard",
+    "spectra",
     "tensor_history",
     "tensor_summary",
 ]
