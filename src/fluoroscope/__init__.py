@@ -47,6 +47,7 @@ _NAMES = {
     "XGradCAM": "methods.cam.xgrad_cam",
     "LayerTable": "methods.architecture.layer_table",
     "Architecture": "methods.architecture.architecture",
+    "NeuronView": "methods.architecture.neuron_view",
     "InputXGradient": "methods.gradient.input_x_gradient",
     "GuidedBackprop": "methods.gradient.guided_backprop",
     "Deconvnet": "methods.gradient.deconvnet",
@@ -76,6 +77,7 @@ _NAMES = {
     "History": "results",
     "LayerSummary": "results",
     "ModelGraph": "results",
+    "NeuronDiagram": "results",
     "Result": "results",
     "Samples": "results",
     "Scorecard": "results",
@@ -112,6 +114,7 @@ if TYPE_CHECKING:
     from fluoroscope.methods.activations.activations import Activations
     from fluoroscope.methods.architecture.architecture import Architecture
     from fluoroscope.methods.architecture.layer_table import LayerTable, layers
+    from fluoroscope.methods.architecture.neuron_view import NeuronView
     from fluoroscope.methods.cam.ablation_cam import AblationCAM
     from fluoroscope.methods.cam.cam import CAM
     from fluoroscope.methods.cam.eigen_cam import EigenCAM
@@ -166,6 +169,7 @@ if TYPE_CHECKING:
         History,
         LayerSummary,
         ModelGraph,
+        NeuronDiagram,
         Result,
         Samples,
         Scorecard,

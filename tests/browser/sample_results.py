@@ -16,6 +16,8 @@ from fluoroscope.results import (
     LayerRow,
     LayerSummary,
     ModelGraph,
+    NeuronDiagram,
+    NeuronLayer,
     Samples,
     Scorecard,
     Series,
@@ -497,3 +499,18 @@ def model_graph() -> ModelGraph:
     nodes[last] = nodes[last].replace(name=BREAKOUT, error=RTL, attributes={BREAKOUT: LONG[:200]})
     numbers = {"gradient norm": {"transformer.wte": 0.25, "lm_head": float("nan")}}
     return graph.replace(nodes=tuple(nodes), caption="124 M parameters", meta={"values": numbers})
+
+
+def neuron_diagram() -> NeuronDiagram:
+    """A perceptron 4 -> 3 -> 2 for three examples; a name is hostile."""
+    given = np.array([[0.5, -1.0, 2.0, 0.0], [1.0, 0.25, -0.5, 3.0], [-2.0, 0.0, 1.0, 0.125]])
+    first = np.array([[1.0, -0.5, 0.25, 0.0], [0.0, 2.0, -1.0, 0.5], [-0.75, 0.0, 0.5, 1.0]])
+    last = np.array([[1.5, -2.0, 0.5], [-1.0, 0.25, 2.0]])
+    hidden = given @ first.T
+    out = np.maximum(hidden, 0) @ last.T
+    layers = (
+        NeuronLayer(name="input", before=given, after=given, names=("age", BREAKOUT, "fare", RTL)),
+        NeuronLayer(name="hidden", before=hidden, after=np.maximum(hidden, 0), weights=first, bias=np.zeros(3)),
+        NeuronLayer(name=BREAKOUT, before=out, after=out, weights=last, names=("died", "survived")),
+    )
+    return NeuronDiagram(title="Neuron view", caption="4 → 3 → 2 neurons", layers=layers, samples=Samples(names=NAMES))

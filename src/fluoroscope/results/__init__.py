@@ -6,6 +6,7 @@ from fluoroscope.results.findings import Finding, Findings
 from fluoroscope.results.history import History, Series
 from fluoroscope.results.layer_summary import LayerRow, LayerSummary
 from fluoroscope.results.model_graph import GraphEdge, GraphNode, GraphTensor, ModelGraph
+from fluoroscope.results.neuron_diagram import NeuronDiagram, NeuronLayer
 from fluoroscope.results.record import Array, Record, joined
 from fluoroscope.results.result import Result, Samples
 from fluoroscope.results.scorecard import Scorecard
@@ -31,6 +32,8 @@ __all__ = [
     "LayerRow",
     "LayerSummary",
     "ModelGraph",
+    "NeuronDiagram",
+    "NeuronLayer",
     "Record",
     "Result",
     "Samples",

@@ -133,6 +133,12 @@ export interface ModelGraphPanel extends PanelBase {
   reading: 'forward' | 'autograd'; complete: boolean; totals: GraphTotals; size: [number, number]; graph: ArrayRef;
 }
 
+/** A column of neurons: values before and after activation (N, D), weights (D, E) from the column before. */
+export interface NeuronLayer {
+  name: string; names: string[] | null; before: ArrayRef; after: ArrayRef; weights: ArrayRef | null; bias: ArrayRef | null;
+}
+export interface NeuronDiagramPanel extends PanelBase { items: Item[]; layers: NeuronLayer[] }
+
 export interface Section { id: string; title: string; lead: string; panels: PanelBase[] }
 export interface ReportDocument {
   format: number; title: string; subtitle: string; created: string; version: string;

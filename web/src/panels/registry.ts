@@ -8,6 +8,7 @@ import History from './History.svelte';
 import LayerSummary from './LayerSummary.svelte';
 import Runs from './Runs.svelte';
 import ModelGraph from './ModelGraph.svelte';
+import NeuronDiagram from './NeuronDiagram.svelte';
 import Scorecard from './Scorecard.svelte';
 import Spectra from './Spectra.svelte';
 import TensorHistory from './TensorHistory.svelte';
@@ -22,6 +23,7 @@ const PANELS = new Map<string, unknown>([
   ['layer-summary', LayerSummary],
   ['runs', Runs],
   ['model-graph', ModelGraph],
+  ['neuron-diagram', NeuronDiagram],
   ['scorecard', Scorecard],
   ['spectra', Spectra],
   ['tensor-history', TensorHistory],
