@@ -7,6 +7,7 @@ blocks are the same tree, wherever they stand, and one tree can serve for both.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ from fluoroscope.results.model_graph import GraphTensor, NodeKind
 __all__ = ["ENTRY", "AtenCall", "Origin", "Ref", "Step", "Value", "structure_of"]
 
 ENTRY = -1
+_CLOCK = itertools.count()
+
 Ref = tuple[int, int]
 """(child, output), or (ENTRY, k) for entry k of the module around."""
 
@@ -88,10 +91,11 @@ class Step:
 
 @dataclass(slots=True, eq=False)
 class Value:
-    """A tensor of this trace: output ``output`` of ``step``."""
+    """A tensor of this trace: output ``output`` of ``step``. Values are numbered as they come to be."""
 
     step: Step
     output: int
+    time: int = field(default_factory=_CLOCK.__next__)
 
 
 def structure_of(step: Step, known: dict[Any, int]) -> int:

@@ -23,7 +23,7 @@ from fluoroscope.model.graph.code import call_site, definition
 from fluoroscope.model.graph.memory import Memory
 from fluoroscope.model.graph.nested import mapped, tensors_in
 from fluoroscope.model.graph.signature import Hidden, Signatures
-from fluoroscope.model.graph.steps import AtenCall, Origin, Step, Value
+from fluoroscope.model.graph.steps import ENTRY, AtenCall, Origin, Step, Value
 from fluoroscope.results.model_graph import GraphTensor
 
 __all__ = ["Tracer"]
@@ -371,10 +371,13 @@ class Tracer:
 
     def call(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
         """One call of a module."""
-        known = self.memory.recall(module, args, kwargs) if self.memory is not None else None
-        if known is not None and known.entry is not None:
-            return known.entry.again(self, module, args, kwargs)
-        step = self.opened(module)
+        known = None
+        with torch._C.DisableTorchFunction():  # what is asked here is not asked by the network
+            if self.memory is not None:
+                known = self.memory.recall(module, args, kwargs)
+                if known is not None and known.entry is not None:
+                    return known.entry.again(self, module, args, kwargs)
+            step = self.opened(module)
         run: Any = module._call_impl
         try:
             result = run(*args, **kwargs)
@@ -384,9 +387,10 @@ class Tracer:
                 step.error = _line(error)
             self.closed(step, module, None)
             raise
-        self.closed(step, module, result)
-        if self.memory is not None:
-            self.memory.learn(known, step, module, args, kwargs, result)
+        with torch._C.DisableTorchFunction():
+            self.closed(step, module, result)
+            if self.memory is not None:
+                self.memory.learn(known, step, module, args, kwargs, result)
         return result
 
     def opened(self, module: nn.Module) -> Step:
@@ -411,11 +415,12 @@ class Tracer:
             self._as_leaf(step, made)
             return
         self._owned(step, module)
-        self.builder.leave(self.sources_of(made), [self.described(t) for t in made])
-
-    def sources_of(self, tensors: Sequence[torch.Tensor]) -> list[Source]:
-        """Where tensors come from."""
-        return [self.source(t) for t in tensors]
+        sources = [self.source(t) for t in made]
+        self.builder.leave(sources, [self.described(t) for t in made])
+        values = [t for t, s in zip(made, sources, strict=True) if isinstance(s, Value)]
+        for tensor, number in zip(values, step.returned, strict=True):
+            if step.results[number][0] != ENTRY:
+                self.mark(tensor, Value(step, number))
 
     def _as_leaf(self, step: Step, made: list[torch.Tensor]) -> None:
         """A module that does nothing to what it gets (dropout in eval mode) is a stop on its way all the same."""
@@ -462,8 +467,8 @@ def _line(error: BaseException) -> str:
 
 
 def _later(writer: Value, source: Source) -> bool:
-    """Whether a write is not the tensor's own latest source."""
-    return not (isinstance(source, Value) and source.step is writer.step)
+    """Whether a write came after what the tensor itself says of its source."""
+    return not (isinstance(source, Value) and source.time >= writer.time)
 
 
 def _is_index(item: Any) -> bool:
