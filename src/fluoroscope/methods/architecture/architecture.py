@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from fluoroscope.errors import ModelError
 from fluoroscope.methods.base import Method, option, provenance, versions
@@ -93,7 +94,7 @@ class Architecture(Method):
         study.started = time.perf_counter()
         with progress(self.title, 1):
             found, shapes = self._traced(study, inputs)
-        graph = found.graph(subject.module, fold=self.fold, depth=self.depth, title=self.title)
+        graph = found.graph(fold=self.fold, depth=self.depth, title=self.title)
         graph = graph.replace(
             caption=f"{subject.title}: {graph.parameters:,} parameters, {graph.flops:,} FLOPs, "
             f"{graph.operations:,} operations in {graph.modules:,} modules"
@@ -153,10 +154,9 @@ class Architecture(Method):
 
 
 def _check_ready(module: nn.Module) -> None:
-    from torch.nn.parameter import is_lazy
-
-    parameters: list[tuple[str, Any]] = [(n, p) for n, m in parts_of(module) for p in m._parameters.values()]
-    lazy = [n for n, p in parameters if is_lazy(p)]
+    lazy = [
+        n for n, m in parts_of(module) if any(isinstance(p, is_lazy) for p in m._parameters.values())
+    ]
     if lazy:
         raise ModelError(
             "the network has layers that were never run, so their shapes are unknown",
@@ -188,7 +188,7 @@ def _text(shapes: list[list[int]]) -> str:
 
 
 def _has_weights(module: nn.Module) -> bool:
-    tensors = [t for _, m in parts_of(module) for t in (*m._parameters.values(), *m._buffers.values())]
+    tensors = (t for _, m in parts_of(module) for t in (*m._parameters.values(), *m._buffers.values()))
     return all(t is None or t.device.type != "meta" for t in tensors)
 
 

@@ -40,7 +40,7 @@ class _OnMeta(TorchFunctionMode):
             kwargs = {**kwargs, "device": "meta"}
         elif func in (torch.Tensor.to, torch.Tensor.cuda, torch.Tensor.cpu) and args and args[0].is_meta:
             kinds = [a for a in (*args[1:], kwargs.get("dtype")) if isinstance(a, torch.dtype)]
-            return func(args[0], *kinds) if kinds and func is torch.Tensor.to else args[0]
+            return args[0].type(kinds[0]) if kinds else args[0]
         return func(*args, **kwargs)
 
 

@@ -25,6 +25,9 @@ from fluoroscope.results.model_graph import ModelGraph
 __all__ = ["Trace", "parts_of", "trace"]
 
 
+Parts = list[tuple[str, nn.Module]]
+
+
 @dataclass(eq=False)
 class Trace:
     """A finished trace: the tree of steps, and whether it went through."""
@@ -32,9 +35,10 @@ class Trace:
     root: Step
     complete: bool
     assumptions: int
+    totals: dict[str, int]
     error: BaseException | None = None
 
-    def graph(self, module: nn.Module, *, fold: bool = True, **fields: Any) -> ModelGraph:
+    def graph(self, *, fold: bool = True, **fields: Any) -> ModelGraph:
         """The ModelGraph, with the totals of the whole network."""
         root = self.root
         return emitted(
@@ -44,7 +48,7 @@ class Trace:
             activation_bytes=root.activation_bytes,
             operations=root.operations,
             complete=self.complete,
-            **_totals(module),
+            **self.totals,
             **fields,
         )
 
@@ -62,7 +66,8 @@ def trace(
 
 
 def _traced(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], real: bool, share: bool) -> Trace:
-    tracer = Tracer(module, real=real, share=share, device=_device(module))
+    parts = list(parts_of(module))
+    tracer = Tracer(module, real=real, share=share, device=_device(parts))
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
@@ -74,8 +79,8 @@ def _traced(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], re
             gc.disable()
         stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
         torch.backends.mha.set_fastpath_enabled(False)
-        _in_eval(module, stack)
-        _names(tracer, module)
+        _in_eval(parts, stack)
+        _names(tracer, parts)
         args, kwargs = _inputs(tracer, module, args, kwargs)
         error: BaseException | None = None
         with watched(tracer), _Functions(tracer), _Kernels(tracer):
@@ -91,33 +96,35 @@ def _traced(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], re
     if error is not None:
         _failed(tracer, root, error)
     tracer.builder.total(root)
-    return Trace(root, error is None, tracer.assumptions, error)
+    return Trace(root, error is None, tracer.assumptions, _totals(parts), error)
 
 
 def parts_of(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """(name, module) of a network in the order of definition, each module once, however deep."""
-    seen, left = {id(module)}, [("", module)]
+    seen, left = set[int](), [("", module)]
     while left:
         name, part = left.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
         yield name, part
-        prefix = f"{name}." if name else ""
         children = _children(part)
-        left += [(prefix + key, child) for key, child in reversed(children) if id(child) not in seen]
-        seen.update(id(c) for _, c in children)
+        if children:
+            prefix = f"{name}." if name else ""
+            left += [(prefix + key, child) for key, child in reversed(children) if child is not None]
 
 
-def _children(part: nn.Module) -> list[tuple[str, nn.Module]]:
+def _children(part: nn.Module) -> list[tuple[str, Any]]:
     """The modules directly inside; of Keras its layers, which it does not register with torch."""
-    found = [(key, child) for key, child in part._modules.items() if child is not None]
-    if hasattr(part, "_flatten_layers"):
-        layers: Any = getattr(part, "layers", None) or getattr(part, "_layers", ())
-        found = [(key, child) for key, child in found if not isinstance(child, nn.ParameterList)]
-        found += [(str(layer.name), layer) for layer in layers if isinstance(layer, nn.Module) and layer is not part]
-    return found
+    if not hasattr(type(part), "_flatten_layers"):
+        return list(part._modules.items())
+    layers: Any = getattr(part, "layers", None) or getattr(part, "_layers", ())
+    found = [(key, child) for key, child in part._modules.items() if not isinstance(child, nn.ParameterList)]
+    return found + [(str(layer.name), layer) for layer in layers if isinstance(layer, nn.Module) and layer is not part]
 
 
-def _names(tracer: Tracer, module: nn.Module) -> None:
-    for name, part in parts_of(module):
+def _names(tracer: Tracer, parts: Parts) -> None:
+    for name, part in parts:
         tracer.names[id(part)] = name
         prefix = f"{name}." if name else ""
         children = part._modules
@@ -132,23 +139,23 @@ def _names(tracer: Tracer, module: nn.Module) -> None:
                 tracer.weights.add(id(tensor))
 
 
-def _device(module: nn.Module) -> torch.device:
-    for _, part in parts_of(module):
+def _device(parts: Parts) -> torch.device:
+    for _, part in parts:
         for tensor in (*part._parameters.values(), *part._buffers.values()):
             if tensor is not None:
                 return tensor.device if tensor.device.type != "meta" else torch.device("cpu")
     return torch.device("cpu")
 
 
-def _in_eval(module: nn.Module, stack: ExitStack) -> None:
-    training = [part for _, part in parts_of(module) if part.training]
+def _in_eval(parts: Parts, stack: ExitStack) -> None:
+    tables = [part.__dict__ for _, part in parts if part.training]  # setting an attribute is slow, and they are many
 
     def back() -> None:
-        for part in training:
-            part.training = True
+        for table in tables:
+            table["training"] = True
 
-    for part in training:
-        part.training = False
+    for table in tables:
+        table["training"] = False
     stack.callback(back)
 
 
@@ -223,17 +230,12 @@ def _failed(tracer: Tracer, root: Step, error: BaseException) -> None:
         root.children.append(made)
 
 
-def _totals(module: nn.Module) -> dict[str, int]:
-    parameters: dict[int, torch.Tensor] = {}
-    modules = 0
-    for _, part in parts_of(module):
-        modules += 1
-        for tensor in part._parameters.values():
-            if tensor is not None and not is_lazy(tensor):
-                parameters[id(tensor)] = tensor
+def _totals(parts: Parts) -> dict[str, int]:
+    found = {id(p): p for _, part in parts for p in part._parameters.values() if p is not None}
+    sizes = [(p.numel(), p.dtype.itemsize, p.requires_grad) for p in found.values()]
     return {
-        "parameters": sum(p.numel() for p in parameters.values()),
-        "trainable": sum(p.numel() for p in parameters.values() if p.requires_grad),
-        "parameter_bytes": sum(p.numel() * p.dtype.itemsize for p in parameters.values()),
-        "modules": modules,
+        "parameters": sum(n for n, _, _ in sizes),
+        "trainable": sum(n for n, _, wanted in sizes if wanted),
+        "parameter_bytes": sum(n * size for n, size, _ in sizes),
+        "modules": len(parts),
     }
