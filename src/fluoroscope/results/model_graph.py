@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from fluoroscope.results.graph_names import expanded, renamed
 from fluoroscope.results.record import Array, Record, record, value
 from fluoroscope.results.result import Result
 
@@ -37,6 +39,13 @@ class GraphNode(Record):
     row, each fed by the one before), ``"parallel"`` (different modules side by side, such as experts), ``"recurrence"``
     (the same module called again and again, its weights counted once). ``members`` names the instances, long runs in
     short: ``layers.0 … layers.79``.
+
+    Where several steps repeat together, a node of type ``Repeat`` with ``attributes["group"]`` stands around them and
+    has the ``times``; the modules inside have times 1, and as ``members`` their own instances.
+
+    A module that is nothing but one operation is a leaf, with that operation's name in ``attributes["operation"]``;
+    ``attributes["aten"]`` are the ATen operations that a leaf is made of, ``operations`` their number. A parameter that
+    is used beside modules (a class token) is a node; those of a layer belong to the layer.
 
     ``parameters``, ``parameter_bytes``, ``flops``, ``activation_bytes`` and ``operations`` are those of *one* of the
     ``times`` instances with all that is inside it; a tied tensor counts where it is met first. ``alike`` is the id of
@@ -123,6 +132,33 @@ class ModelGraph(Result):
             if n.name == name:
                 return n
         raise KeyError(name)
+
+    def unfolded(self) -> Iterator[tuple[str, GraphNode]]:
+        """Every node as often as it stands for, in the order of the full trace: (name, node).
+
+        The name is that of the instance: of the module, or of the module that an operation is in. Groups of steps that
+        repeat together (``attributes["group"]``) are not given themselves, what is inside of them is.
+        """
+        inside: dict[int, list[GraphNode]] = {}
+        for n in self.nodes:
+            inside.setdefault(n.parent, []).append(n)
+        stack: list[Any] = [(n, "", (), -1) for n in reversed(inside.get(-1, []))]
+        while stack:
+            node, path, changes, instance = stack.pop()
+            if node.attributes.get("group"):
+                for i in reversed(range(node.times)):
+                    stack += [(c, path, changes, i) for c in reversed(inside.get(node.id, []))]
+                continue
+            if node.times > 1 and instance < 0:
+                stack += [(node, path, changes, i) for i in reversed(range(node.times))]
+                continue
+            own = changes
+            if instance >= 0 and node.members:
+                names = expanded(node.members)
+                own = ((node.name, names[instance] if len(names) > instance else names[0]), *changes)
+            name = renamed(node.name, own) if node.role == "module" else path
+            yield name, node
+            stack += [(c, name, own, -1) for c in reversed(inside.get(node.id, []))]
 
     def children(self, parent: int = -1) -> tuple[GraphNode, ...]:
         """The nodes directly inside ``parent``, in the order of execution."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedParameter
 
 from fluoroscope.errors import ModelError
-from fluoroscope.methods.base import Method, option, provenance, versions
+from fluoroscope.methods.base import Method, method, option, provenance, versions
 from fluoroscope.methods.progress import progress
 from fluoroscope.model.graph.examples import Example, examples
 from fluoroscope.model.graph.files.reading import graph_of_file, is_graph_file
@@ -31,7 +30,7 @@ REAL_LIMIT = 50_000_000_000
 """FLOPs up to which a network is run for real where shapes alone leave a question open."""
 
 
-@dataclass(frozen=True, kw_only=True)  # enters the registry when graphs can be drawn
+@method
 class Architecture(Method):
     """Architecture: the network as a graph of modules and operations, with shapes and costs, repeated blocks folded.
 
@@ -66,6 +65,7 @@ class Architecture(Method):
     returns: ClassVar[type[ModelGraph]] = ModelGraph
     needs: ClassVar[Any] = frozenset()
     joins: ClassVar[bool] = False
+    in_report: ClassVar[bool] = True
 
     device: Literal["auto", "meta", "as is"] = option(
         "auto",
@@ -155,7 +155,7 @@ class Architecture(Method):
 
 def _check_ready(module: nn.Module) -> None:
     lazy = [
-        n for n, m in parts_of(module) if any(isinstance(p, is_lazy) for p in m._parameters.values())
+        n for n, m in parts_of(module) if any(isinstance(p, UninitializedParameter) for p in m._parameters.values())
     ]
     if lazy:
         raise ModelError(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fluoroscope.model.graph.folding import Run, runs
-from fluoroscope.model.graph.names import shortened
 from fluoroscope.model.graph.steps import ENTRY, Ref, Step
+from fluoroscope.results.graph_names import renamed, shortened
 from fluoroscope.results.model_graph import GraphEdge, GraphNode, ModelGraph
 
 __all__ = ["HUB", "emitted"]
@@ -29,6 +29,7 @@ class _Frame:
     place: int
     level: int
     runs: list[Run]
+    renamed: tuple[tuple[str, str], ...] = ()
     home: dict[int, Run] = field(default_factory=dict)
     frames: dict[int, _Frame] = field(default_factory=dict)
     leaves: dict[int, int] = field(default_factory=dict)
@@ -37,6 +38,10 @@ class _Frame:
         for run in self.runs:
             for place in range(run.start, run.stop):
                 self.home[place] = run
+
+    def name(self, name: str) -> str:
+        """The own name of something that is written down under the name of another instance."""
+        return renamed(name, self.renamed)
 
     def canonical(self, place: int) -> int:
         """The place of the child that stands for the one at ``place``."""
@@ -87,7 +92,11 @@ def _frame(sheet: _Sheet, step: Step, parent: _Frame | None, place: int) -> _Fra
     key = id(step.children)
     if key not in sheet.folds:
         sheet.folds[key] = runs(step.children, sheet.fold)
-    return _Frame(step, parent, place, 0 if parent is None else parent.level + 1, sheet.folds[key])
+    renamed = parent.renamed if parent is not None else ()
+    kept = step.children[0].scope if step.children else None
+    if kept is not None and kept is not step:  # a call taken from memory: what is inside bears the names of the first
+        renamed = ((kept.name, step.name), *renamed)
+    return _Frame(step, parent, place, 0 if parent is None else parent.level + 1, sheet.folds[key], renamed)
 
 
 def _emit(sheet: _Sheet, frame: _Frame, parent: int, times: int) -> None:
@@ -105,7 +114,7 @@ def _emit(sheet: _Sheet, frame: _Frame, parent: int, times: int) -> None:
 
 def _members(frame: _Frame, run: Run, place: int) -> tuple[str, ...]:
     children = frame.step.children
-    names = [children[p].name for p in range(place, run.stop, run.period)]
+    names = [frame.name(children[p].name) for p in range(place, run.stop, run.period)]
     return shortened(names) if run.times > 1 and children[place].role == "module" else ()
 
 
@@ -117,7 +126,7 @@ def _group(sheet: _Sheet, frame: _Frame, run: Run, parent: int, times: int) -> i
     node = {
         "role": "module",
         "type": "Repeat",
-        "name": frame.step.children[modules[0]].name.rpartition(".")[0] if modules else "loop",
+        "name": frame.name(frame.step.children[modules[0]].name).rpartition(".")[0] if modules else "loop",
         "times": run.times,
         "repeat": run.repeat,
         "members": members,
@@ -152,7 +161,7 @@ def _emit_step(sheet: _Sheet, frame: _Frame, place: int, parent: int, times: int
         attributes["aten"] = tuple(name for name, _ in shown.calls)
     node = {
         "role": step.role,
-        "name": step.name or step.type,
+        "name": (frame.name(step.name) if step.role == "module" else step.name) or step.type,
         "type": step.type,
         "code": step.code or shown.code,
         "times": run.times if alone else 1,
@@ -193,7 +202,7 @@ def _origins(sheet: _Sheet, frame: _Frame, step: Step, parent: int, times: int) 
         return []
     made = []
     for argument, origin in step.origins:
-        node = {"role": origin.role, "name": origin.name, "outputs": (origin.tensor,)}
+        node = {"role": origin.role, "name": frame.name(origin.name), "outputs": (origin.tensor,)}
         source = _node(sheet, node, parent, times, (origin.role, origin.tensor.shape, origin.tensor.dtype))
         made.append((argument, source, origin.tensor))
     return made

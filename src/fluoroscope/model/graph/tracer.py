@@ -487,7 +487,7 @@ def _meta_like(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.layout is not torch.strided:
         return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
     made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    return made.requires_grad_(tensor.requires_grad and torch.is_grad_enabled())
+    return made.requires_grad_(tensor.requires_grad)  # matrix products fold their axes by it
 
 
 def _name(func: Any) -> str:

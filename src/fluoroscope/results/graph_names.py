@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["expanded", "shortened"]
+__all__ = ["expanded", "renamed", "shortened"]
 
 LEAST = 4
 BETWEEN = " … "
@@ -18,6 +18,14 @@ def shortened(names: Sequence[str]) -> tuple[str, ...]:
     if len(names) >= LEAST and list(expanded((f"{names[0]}{BETWEEN}{names[-1]}",))) == list(names):
         return (f"{names[0]}{BETWEEN}{names[-1]}",)
     return tuple(names)
+
+
+def renamed(name: str, changes: Sequence[tuple[str, str]]) -> str:
+    """A name with beginnings changed, old to new, one after the other: of the module itself and of all inside it."""
+    for old, new in changes:
+        if name == old or name.startswith(old + "."):
+            name = new + name[len(old) :]
+    return name
 
 
 def expanded(members: Sequence[str]) -> tuple[str, ...]:
