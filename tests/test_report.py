@@ -84,7 +84,7 @@ def test_everything_in_the_order_of_the_life_cycle(model, images, history, tmp_p
     made = document(path.read_text())
     sections = {s["title"]: [p["kind"] for p in s["panels"]] for s in made["sections"]}
     assert list(sections) == ["Before training", "During training", "After training", "At inference"]
-    assert sections["Before training"][:2] == ["layer-summary", "tensor-summary"]
+    assert sections["Before training"][:3] == ["model-graph", "layer-summary", "tensor-summary"]
     assert sections["During training"] == ["history"]
     assert "feature-maps" in sections["After training"]
     assert sections["At inference"][0] == "attribution"

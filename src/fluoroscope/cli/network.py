@@ -42,10 +42,7 @@ class Network:
             OptionError: no such device, or an argument that can't be given.
             InputError: a file is missing.
         """
-        arguments = dict(keyword(text, "--arg") for text in self.arguments)
-        for name in arguments:
-            if name in OURS:
-                raise OptionError(f"--arg {name} can't be given to the factory", remedy=f"use {OURS[name]}")
+        arguments = self._arguments()
         device = self._device()
         classes = self._classes()
         from fluoroscope.model.spec import load
@@ -58,6 +55,27 @@ class Network:
         for note in subject.notes:
             console.note(f"note: {note}")
         return dataclasses.replace(subject, **changes)
+
+    def structure(self, model: str, console: Console) -> Subject:
+        """The network without its weights, where it can be built so; what had to be assumed is told.
+
+        Raises:
+            ModelError: the network or its arguments are wrong.
+            OptionError: an argument that can't be given.
+        """
+        from fluoroscope.model.spec import load_structure
+
+        subject = load_structure(model, trust=self.trust, **self._arguments())
+        for note in subject.notes:
+            console.note(f"note: {note}")
+        return subject
+
+    def _arguments(self) -> dict[str, Any]:
+        arguments = dict(keyword(text, "--arg") for text in self.arguments)
+        for name in arguments:
+            if name in OURS:
+                raise OptionError(f"--arg {name} can't be given to the factory", remedy=f"use {OURS[name]}")
+        return arguments
 
     def likely_shape(self, subject: Subject) -> tuple[int, ...] | None:
         """Shape of one example: as given, or as the network says."""

@@ -16,7 +16,7 @@ from fluoroscope.cli.outcome import EXIT_CODES, open_streams, outcome
 
 __all__ = ["COMMANDS", "Program", "main"]
 
-COMMANDS = ("demo", "report", "layers", "weights", "activations", "explain", "trust", "studio", "methods")
+COMMANDS = ("demo", "report", "graph", "layers", "weights", "activations", "explain", "trust", "studio", "methods")
 """In the order of the help; each is ``command`` of a module in :mod:`fluoroscope.cli.commands`."""
 
 

@@ -19,7 +19,7 @@ from fluoroscope.model.subject import Subject
 from fluoroscope.model.weights_file import SUFFIXES as WEIGHTS_SUFFIXES
 from fluoroscope.model.weights_file import load_weights
 
-__all__ = ["FORMS", "load"]
+__all__ = ["FORMS", "load", "load_structure"]
 
 Loader = Callable[[Request], Subject]
 
@@ -77,6 +77,25 @@ def load(
         return subject
     notes = load_weights(subject.module, weights, strict=strict)
     return dataclasses.replace(subject, notes=(*subject.notes, *notes))
+
+
+def load_structure(spec: str, *, trust: bool = False, **arguments: Any) -> Subject:
+    """The network that ``spec`` names, built on the meta device without a single weight where that is possible.
+
+    A factory that needs numbers while it builds (and a Keras file) is loaded as by :func:`load`; ``Subject.notes`` then
+    say so. Raises what :func:`load` raises.
+    """
+    loader, name = _dispatch(spec.strip())
+    if loader in (load_keras, load_exported, load_onnx):
+        return load(spec, trust=trust, **arguments)
+    try:
+        return loader(Request(name, arguments, trust=trust, weightless=True))
+    except ModelError as error:
+        if error.__cause__ is None or isinstance(error.__cause__, (ImportError, OSError)):
+            raise
+        subject = load(spec, trust=trust, **arguments)
+        note = f"the network could not be built without weights ({type(error.__cause__).__name__}), so it was loaded"
+        return dataclasses.replace(subject, notes=(*subject.notes, note))
 
 
 def _dispatch(spec: str) -> tuple[Loader, str]:

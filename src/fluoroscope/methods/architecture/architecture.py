@@ -72,6 +72,11 @@ class Architecture(Method):
         "meta: shapes only; as is: the network runs where it is; auto: meta, and as is where numbers decide the way",
         choices=("auto", "meta", "as is"),
     )
+    reading: Literal["forward", "autograd"] = option(
+        "forward",
+        "forward: what flows where; autograd: what the backward runs and keeps, in training mode, on shapes alone",
+        choices=("forward", "autograd"),
+    )
     fold: bool = option(True, "blocks that repeat become one node")
     input_shape: tuple[int, ...] | None = option(
         None, "shape of one example, without the batch axis; guessed when there is no input"
@@ -94,11 +99,8 @@ class Architecture(Method):
         study.started = time.perf_counter()
         with progress(self.title, 1):
             found, shapes = self._traced(study, inputs)
-        graph = found.graph(fold=self.fold, depth=self.depth, title=self.title)
-        graph = graph.replace(
-            caption=f"{subject.title}: {graph.parameters:,} parameters, {graph.flops:,} FLOPs, "
-            f"{graph.operations:,} operations in {graph.modules:,} modules"
-        )
+        graph = found.graph(fold=self.fold, depth=self.depth, title=self.title, reading=self.reading)
+        graph = graph.replace(caption=f"{subject.title}: {_caption(graph)}")
         if not graph.complete:
             study.note(f"the trace ended early: {' '.join(str(found.error).split()) or type(found.error).__name__}")
         return graph.with_meta(**provenance(self, study, {"input_shapes": shapes}))
@@ -117,7 +119,8 @@ class Architecture(Method):
         subject = study.subject
         _check_ready(subject.module)
         if inputs is not None:
-            return self._best(study, _given(inputs, subject)), _shapes(_given(inputs, subject))
+            given = _given(inputs, subject)
+            return self._best(study, given), _shapes(given)
         shape = self.input_shape or subject.input_shape
         first: tuple[Trace, Example] | None = None
         for example in examples(subject.module, shape):
@@ -136,6 +139,8 @@ class Architecture(Method):
         """On shapes, and for real where that is asked for, or needed and cheap."""
         module = study.subject.module
         args, kwargs = example
+        if self.reading == "autograd":
+            return trace(module, args, kwargs, real=False, share=False, gradients=True)
         if self.device != "as is":
             found = trace(module, args, kwargs, real=False, share=self.fold)
             if self.device == "meta" or not found.assumptions or not _has_weights(module):
@@ -151,6 +156,15 @@ class Architecture(Method):
             running.forwards += 1
         study.forwards += 1
         return made
+
+
+def _caption(graph: ModelGraph) -> str:
+    if graph.reading == "autograd":
+        return f"{graph.operations:,} functions of autograd keep {graph.activation_bytes:,} bytes for the backward"
+    return (
+        f"{graph.parameters:,} parameters, {graph.flops:,} FLOPs, "
+        f"{graph.operations:,} operations in {graph.modules:,} modules"
+    )
 
 
 def _check_ready(module: nn.Module) -> None:
@@ -173,7 +187,7 @@ def _given(inputs: Any, subject: Subject) -> Example:
         return inputs, {}
     if isinstance(inputs, Mapping):
         return (), dict(inputs)
-    prepared = inputs if isinstance(inputs, Inputs) else prepare_inputs(inputs, subject)
+    prepared = inputs.part(0, 1) if isinstance(inputs, Inputs) else prepare_inputs(inputs, subject)
     return prepared.args, prepared.kwargs
 
 

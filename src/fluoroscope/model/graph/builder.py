@@ -90,7 +90,7 @@ class Builder:
         self, name: str, inputs: Sequence[tuple[str, Source]], outputs: Sequence[GraphTensor], **fields: Any
     ) -> tuple[Value, ...]:
         """One operation inside the open module; gives its outputs."""
-        step = Step("operation", name, name, outputs=tuple(outputs), **fields)
+        step = Step(fields.pop("role", "operation"), name, name, outputs=tuple(outputs), **fields)
         step.operations = len(step.calls) or 1
         self._wire(step, inputs)
         self._add(step)

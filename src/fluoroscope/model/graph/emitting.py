@@ -198,7 +198,8 @@ def _only_operation(step: Step) -> Step | None:
 def _origins(sheet: _Sheet, frame: _Frame, step: Step, parent: int, times: int) -> list[tuple[str, int, Any]]:
     """Parameters, buffers and constants that are used beside modules get nodes of their own; a layer's are its own."""
     beside = frame.parent is None or any(c.role == "module" for c in frame.step.children)
-    if not beside or step.role != "operation" or frame.step.children[step.place] is not step:
+    beside = step.role == "function" or (beside and step.role == "operation")
+    if not beside or frame.step.children[step.place] is not step:
         return []
     made = []
     for argument, origin in step.origins:

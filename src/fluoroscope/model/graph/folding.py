@@ -18,6 +18,7 @@ __all__ = ["LONGEST_PERIOD", "Run", "runs"]
 LONGEST_PERIOD = 256
 LEAST_OPERATIONS = 4
 LEAST_GROUPS = 3
+FOLDING = ("module", "operation", "function")
 
 Repeat = Literal["", "repetition", "parallel", "recurrence"]
 
@@ -40,7 +41,7 @@ class Run:
 def runs(children: Sequence[Step], fold: bool = True) -> list[Run]:
     """The children in order, each in exactly one run."""
     found: list[Run] = []
-    kinds = [c.structure if c.role in ("module", "operation") else -1 - i for i, c in enumerate(children)]
+    kinds = [c.structure if c.role in FOLDING else -1 - i for i, c in enumerate(children)]
     after = _next_alike(kinds)
     start = 0
     while start < len(children):

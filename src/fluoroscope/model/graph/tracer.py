@@ -155,6 +155,10 @@ class Tracer:
                     found.append(writer[1])
         return found
 
+    def take(self, name: str, tensor: torch.Tensor) -> None:
+        """An input of the network."""
+        self.mark(tensor, self.builder.input(name, self.described(tensor)))
+
     # ------------------------------------------------------------------ functions
 
     def function(self, func: Any, args: Any, kwargs: Any) -> Any:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from fluoroscope.model.graph.emitting import emitted
+from fluoroscope.model.graph.gradients import GradientTracer
 from fluoroscope.model.graph.memory import Mistaken
 from fluoroscope.model.graph.nested import mapped, tensors_in
 from fluoroscope.model.graph.steps import Origin, Step
@@ -54,23 +55,34 @@ class Trace:
 
 
 def trace(
-    module: nn.Module, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None, *, real: bool, share: bool
+    module: nn.Module,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    real: bool,
+    share: bool,
+    gradients: bool = False,
 ) -> Trace:
     """One forward of ``module`` in eval mode, written down. ``real`` computes; else only shapes are worked out.
-    ``share`` takes repeated calls from memory.
+    ``share`` takes repeated calls from memory. ``gradients`` runs in training mode and writes down what autograd does.
     """
     try:
-        return _traced(module, args, dict(kwargs or {}), real, share)
+        return _traced(module, args, dict(kwargs or {}), real, share, gradients)
     except Mistaken:
-        return _traced(module, args, dict(kwargs or {}), real, False)
+        return _traced(module, args, dict(kwargs or {}), real, False, gradients)
 
 
-def _traced(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], real: bool, share: bool) -> Trace:
+def _traced(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], real: bool, share: bool, gradients: bool
+) -> Trace:
     parts = list(parts_of(module))
-    tracer = Tracer(module, real=real, share=share, device=_device(parts))
+    device = _device(parts)
+    tracer = (
+        GradientTracer(module, device=device) if gradients else Tracer(module, real=real, share=share, device=device)
+    )
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.set_grad_enabled(gradients))
         stack.callback(RandomState().restore)
         if (
             gc.isenabled()
@@ -79,7 +91,7 @@ def _traced(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], re
             gc.disable()
         stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
         torch.backends.mha.set_fastpath_enabled(False)
-        _in_eval(parts, stack)
+        _in_mode(parts, gradients, stack)
         _names(tracer, parts)
         args, kwargs = _inputs(tracer, module, args, kwargs)
         error: BaseException | None = None
@@ -147,15 +159,16 @@ def _device(parts: Parts) -> torch.device:
     return torch.device("cpu")
 
 
-def _in_eval(parts: Parts, stack: ExitStack) -> None:
-    tables = [part.__dict__ for _, part in parts if part.training]  # setting an attribute is slow, and they are many
+def _in_mode(parts: Parts, training: bool, stack: ExitStack) -> None:
+    """Eval mode, or training mode."""
+    tables = [part.__dict__ for _, part in parts if part.training is not training]  # setting attributes is slow
 
     def back() -> None:
         for table in tables:
-            table["training"] = True
+            table["training"] = not training
 
     for table in tables:
-        table["training"] = False
+        table["training"] = training
     stack.callback(back)
 
 
@@ -178,7 +191,7 @@ def _inputs(
             else:
                 made = tensor.detach().cpu().clone()
             label = name if count == 1 else f"{name}.{number}"
-            tracer.mark(made, tracer.builder.input(label, tracer.described(made)))
+            tracer.take(label, made)
             return made
 
         return mapped(value, one)

@@ -37,7 +37,7 @@ def load_factory(request: Request) -> Subject:
     module = import_file(Path(where)) if is_file else import_package(where)
     factory = _attribute(module, name, where)
     folder = Path(str(module.__file__)).parent if is_file else Path.cwd()
-    with importable(folder, private=is_file):  # factories often import late
+    with importable(folder, private=is_file), request.building():  # factories often import late
         answer = _answer(factory, request.arguments, name)
     subject = subject_of(answer, f"{where}:{name}")
     return subject if subject.name else dataclasses.replace(subject, name=_title(name, request.arguments))

@@ -30,8 +30,11 @@ def load_timm(request: Request) -> Subject:
             remedy="timm.list_models() lists them",
         )
     arguments = {"pretrained": False, **request.arguments}
+    if request.weightless:
+        arguments["pretrained"] = False
     try:
-        model = timm.create_model(name, **arguments).eval()
+        with request.building():
+            model = timm.create_model(name, **arguments).eval()
         config = data.resolve_model_data_config(model)
         preprocess = data.create_transform(**config, is_training=False)
     except FluoroscopeError:
@@ -44,7 +47,7 @@ def load_timm(request: Request) -> Subject:
             if arguments["pretrained"]
             else None,
         ) from error
-    random = not arguments["pretrained"] and not request.weights_follow
+    random = not arguments["pretrained"] and not request.weights_follow and not request.weightless
     return Subject(
         model,
         preprocess=preprocess,

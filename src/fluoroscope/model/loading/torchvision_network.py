@@ -28,11 +28,12 @@ def load_torchvision(request: Request) -> Subject:
     if name not in models.list_models():
         raise ModelError(f"torchvision has no network {name!r}", nearest=nearest(name, models.list_models()))
     arguments = dict(request.arguments)
-    pretrained = arguments.pop("pretrained", False)
+    pretrained = arguments.pop("pretrained", False) and not request.weightless
     known = models.get_model_weights(name)
     described = _weights(known, pretrained, name)
     try:
-        model = models.get_model(name, weights=described if pretrained else None, **arguments).eval()
+        with request.building():
+            model = models.get_model(name, weights=described if pretrained else None, **arguments).eval()
     except Exception as error:  # its builders and the download raise anything
         raise ModelError(
             f"torchvision could not make {name!r}",
@@ -50,7 +51,7 @@ def load_torchvision(request: Request) -> Subject:
         name=name,
         input_shape=(3, *(list(size) * 2)[:2]) if size else None,
         notes=()
-        if pretrained or request.weights_follow
+        if pretrained or request.weights_follow or request.weightless
         else ("random weights: pass pretrained=True or a file of weights for trained ones",),
     )
 

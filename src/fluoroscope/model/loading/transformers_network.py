@@ -69,7 +69,7 @@ def load_transformers(request: Request) -> Subject:
     """
     library = import_library("transformers", "a network of transformers", "hf")
     arguments = dict(request.arguments)
-    pretrained = arguments.pop("pretrained", not request.weights_follow)
+    pretrained = arguments.pop("pretrained", not request.weights_follow) and not request.weightless
     source = _source(request.name)
     common = {"trust_remote_code": request.trust}
     common |= {
@@ -77,11 +77,14 @@ def load_transformers(request: Request) -> Subject:
     }
     try:
         config = library.AutoConfig.from_pretrained(source, **common)
-        model, notes = _build(library, config, source, pretrained, common, arguments)
+        with request.building():
+            model, notes = _build(library, config, source, pretrained, common, arguments)
     except FluoroscopeError:
         raise
     except Exception as error:  # the Hub, the network behind it and remote code raise anything
         raise _failed(request, error) from error
+    if request.weightless:
+        return Subject(model.eval(), name=Path(source).name if Path(source).is_dir() else source)
     image = getattr(config, "model_type", "") and _processor(library, "AutoImageProcessor", source, common)
     text = None if image else _processor(library, "AutoTokenizer", source, common)
     preprocess = ImageProcessor(image) if image else TextProcessor(text) if text else None

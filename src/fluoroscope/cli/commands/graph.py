@@ -1,0 +1,165 @@
+"""``fluoroscope graph``: the architecture of a network, folded, with shapes and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fluoroscope.cli.console import Console, printable
+from fluoroscope.cli.files import check_writable, write_figure
+from fluoroscope.cli.network import Network
+from fluoroscope.cli.options import Command, answer_options, model_argument, network_options
+from fluoroscope.cli.table import table
+from fluoroscope.cli.units import amount, size
+from fluoroscope.errors import OptionError
+
+if TYPE_CHECKING:
+    from fluoroscope.results import GraphNode, ModelGraph
+
+__all__ = ["command"]
+
+COLUMNS = ("module", "class", "output", ">parameters", ">FLOPs", ">activations", "notes")
+TEXTS = {
+    ".svg": "to_svg",
+    ".dot": "to_dot",
+    ".gv": "to_dot",
+    ".graphml": "to_graphml",
+    ".mmd": "to_mermaid",
+    ".tex": "to_tikz",
+    ".json": "to_json",
+    ".html": "to_html",
+}
+PICTURES = (".png", ".pdf")
+ENDINGS = (".fluo", *PICTURES, *TEXTS)
+
+
+@click.command("graph", cls=Command, short_help="Architecture: what flows where, what repeats, what it costs.")
+@model_argument()
+@network_options
+@click.option("--autograd", is_flag=True, help="What the backward needs: leaves, functions, saved tensors.")
+@click.option("--depth", type=click.IntRange(1), help="How many levels of modules.  [default: all]")
+@click.option("--no-fold", is_flag=True, help="Every repeated block by itself.")
+@click.option("--operations", is_flag=True, help="Operations in the table, too, not only modules.")
+@click.option("--run", is_flag=True, help="Load the weights and run the network, instead of working on shapes alone.")
+@click.option(
+    "--out",
+    "outs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Write " + ", ".join(ENDINGS) + ". Repeatable.",
+)
+@answer_options
+def command(
+    model: str,
+    network: Network,
+    autograd: bool,
+    depth: int | None,
+    no_fold: bool,
+    operations: bool,
+    run: bool,
+    outs: tuple[Path, ...],
+    console: Console,
+) -> None:
+    """Show the architecture of MODEL: modules, shapes, parameters, FLOPs and activations; equal blocks in a row as one.
+
+    The network is built without weights and traced on shapes alone, so its size does not matter. Files (.onnx, .pt2)
+    are read, not run. Without --input-shape an input of a likely shape is made up.
+    """
+    for path in outs:
+        _check(path)
+    with console.progress():
+        found = _graph(model, network, autograd, depth, no_fold, run, console)
+    console.show(table(COLUMNS, _rows(found, operations), console.terminal))
+    console.say(f"\n{found.caption}")
+    for note in found.notes:
+        console.note(f"note: {note}")
+    paths = [_written(found, path) for path in outs]
+    for path in paths:
+        console.say(printable(path))
+    console.answer({**_totals(found), "nodes": [_entries(n) for n in found.nodes], "files": paths})
+
+
+def _graph(
+    model: str, network: Network, autograd: bool, depth: int | None, no_fold: bool, run: bool, console: Console
+) -> ModelGraph:
+    from fluoroscope.model.graph.files.reading import graph_of_file, is_graph_file
+
+    if is_graph_file(model):
+        return graph_of_file(model, fold=not no_fold)
+    from fluoroscope.methods.architecture.architecture import Architecture
+
+    loaded = run or network.weights is not None
+    subject = network.load(model, console) if loaded else network.structure(model, console)
+    method = Architecture(
+        device="as is" if run else "auto",
+        fold=not no_fold,
+        depth=depth,
+        input_shape=network.likely_shape(subject),
+        reading="autograd" if autograd else "forward",
+    )
+    return method(subject)
+
+
+def _check(path: Path) -> None:
+    if path.suffix.lower() not in ENDINGS:
+        raise OptionError(f"no graph can be written as {path.name!r}", got=path.suffix, expected=", ".join(ENDINGS))
+    check_writable(path)
+
+
+def _written(found: ModelGraph, path: Path) -> Path:
+    ending = path.suffix.lower()
+    if ending in PICTURES:
+        return write_figure(found, path) if ending == ".png" else _pdf(found, path)
+    if ending == ".fluo":
+        return found.save(path)
+    getattr(found, TEXTS[ending])(path)
+    return path
+
+
+def _pdf(found: ModelGraph, path: Path) -> Path:
+    from fluoroscope.results import atomic_write
+
+    with atomic_write(path) as handle:
+        found.plot().savefig(handle, format="pdf")
+    return path
+
+
+def _rows(found: ModelGraph, operations: bool) -> Iterator[tuple[str, ...]]:
+    levels: list[int] = []
+    for node in found.nodes:
+        level = levels[node.parent] + 1 if node.parent >= 0 else 0
+        levels.append(level)
+        if node.role in ("module", "input", "output") or operations or node.assumed or node.error:
+            yield _cells(node, level)
+
+
+def _cells(node: GraphNode, level: int) -> tuple[str, ...]:
+    name = node.name.rpartition(".")[2] if node.role == "module" and not node.attributes.get("group") else node.name
+    name += f" × {node.times}" if node.times > 1 else ""
+    shapes = ", ".join(" x ".join(map(str, t.shape)) or "scalar" for t in node.outputs[:3])
+    notes = [node.repeat, *(f"shares {s}" for s in node.shares), *(f"assumed: {a}" for a in node.assumed), node.error]
+    return (
+        "  " * level + name,
+        node.type if node.role != "operation" else "",
+        shapes + (", …" if len(node.outputs) > 3 else ""),
+        f"{node.parameters:,}" if node.parameters else "",
+        amount(node.flops),
+        size(node.activation_bytes) if node.activation_bytes else "",
+        "; ".join(n for n in notes if n),
+    )
+
+
+def _totals(found: ModelGraph) -> dict[str, Any]:
+    names = ("title", "reading", "parameters", "trainable", "parameter_bytes", "flops", "activation_bytes")
+    return {name: getattr(found, name) for name in (*names, "operations", "modules", "complete", "notes")}
+
+
+def _entries(node: GraphNode) -> dict[str, Any]:
+    names: tuple[str, ...] = ("id", "parent", "role", "name", "type", "code", "times", "repeat", "members")
+    names += ("parameters", "trainable", "flops", "activation_bytes", "operations", "shares", "assumed", "error")
+    outputs = [{"shape": t.shape, "dtype": t.dtype, "bytes": t.bytes} for t in node.outputs]
+    return {**{name: getattr(node, name) for name in names}, "outputs": outputs}
