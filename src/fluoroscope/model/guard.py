@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from fluoroscope.errors import ModelError
+from fluoroscope.model.walk import every_module
 
 __all__ = ["Guard", "RandomState", "seed_all"]
 
@@ -122,7 +123,7 @@ class Guard:
 
     def __enter__(self) -> Self:
         self._random = RandomState()
-        modules = list(self.module.modules())
+        modules = every_module(self.module)
         parameters = _unique(p for m in modules for p in m._parameters.values())
         buffers = _unique(b for m in modules for b in m._buffers.values())
         self._modules, self._states = modules, _ModuleStates(modules)

@@ -19,6 +19,7 @@ from fluoroscope.model.modes import ForwardTap, TailTap
 from fluoroscope.model.outputs import first_tensor, last_real, main_output
 from fluoroscope.model.probe import Probe, cached_probe, remember
 from fluoroscope.model.subject import Subject
+from fluoroscope.model.walk import every_module
 
 __all__ = ["LayerName", "Study", "out_of_memory"]
 
@@ -57,7 +58,7 @@ class Study:
         self.started = time.perf_counter()
 
     def __enter__(self) -> Self:
-        modules = list(self.subject.model.modules())
+        modules = every_module(self.subject.model)
         parameters = [p for m in modules for p in m._parameters.values() if p is not None]
         if any(is_lazy(p) for p in parameters):
             named: list[tuple[str, Any]] = list(self.module.named_parameters())

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from fluoroscope.errors import ModelError
+from fluoroscope.model.walk import every_module
 
 __all__ = ["Subject", "as_subject", "fingerprint"]
 
@@ -122,7 +123,7 @@ _KNOWN: WeakKeyDictionary[nn.Module, tuple[Any, str]] = WeakKeyDictionary()
 
 def _state(module: nn.Module) -> Any:
     """What differs after the weights were changed or replaced; None where that can't be told."""
-    parts = module.modules()
+    parts = every_module(module)
     tensors = [t for m in parts for t in (*m._parameters.values(), *m._buffers.values()) if t is not None]
     spots = [t for t in tensors[:: max(1, len(tensors) // SPOTS)] if not is_lazy(t) and t.device.type != "meta"]
     try:

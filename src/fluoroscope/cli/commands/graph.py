@@ -130,15 +130,19 @@ def _pdf(found: ModelGraph, path: Path) -> Path:
 
 def _rows(found: ModelGraph, operations: bool) -> Iterator[tuple[str, ...]]:
     levels: list[int] = []
+    paths: list[str] = []
     for node in found.nodes:
         level = levels[node.parent] + 1 if node.parent >= 0 else 0
         levels.append(level)
+        around = paths[node.parent] if node.parent >= 0 else ""
+        paths.append(node.name if node.role == "module" and not node.attributes.get("group") else around)
         if node.role in ("module", "input", "output") or operations or node.assumed or node.error:
-            yield _cells(node, level)
+            yield _cells(node, level, around)
 
 
-def _cells(node: GraphNode, level: int) -> tuple[str, ...]:
-    name = node.name.rpartition(".")[2] if node.role == "module" and not node.attributes.get("group") else node.name
+def _cells(node: GraphNode, level: int, around: str) -> tuple[str, ...]:
+    name = node.members[0] if node.times > 1 and len(node.members) == 1 else node.name
+    name = name.replace(f"{around}.", "") if around else name
     name += f" × {node.times}" if node.times > 1 else ""
     shapes = ", ".join(" x ".join(map(str, t.shape)) or "scalar" for t in node.outputs[:3])
     notes = [node.repeat, *(f"shares {s}" for s in node.shares), *(f"assumed: {a}" for a in node.assumed), node.error]

@@ -14,6 +14,7 @@ from torch.nn.parameter import UninitializedParameter
 from fluoroscope.errors import ModelError
 from fluoroscope.methods.base import Method, method, option, provenance, versions
 from fluoroscope.methods.progress import progress
+from fluoroscope.model.graph.deep import with_room
 from fluoroscope.model.graph.examples import Example, examples
 from fluoroscope.model.graph.files.reading import graph_of_file, is_graph_file
 from fluoroscope.model.graph.tracing import Trace, parts_of, trace
@@ -98,11 +99,14 @@ class Architecture(Method):
         study = Study(subject, seed=self.seed)
         study.started = time.perf_counter()
         with progress(self.title, 1):
-            found, shapes = self._traced(study, inputs)
-        graph = found.graph(fold=self.fold, depth=self.depth, title=self.title, reading=self.reading)
+            graph, shapes, error = self._made(study, inputs)
+            if isinstance(error, RecursionError):
+                graph, shapes, error = with_room(lambda: self._made(study, inputs))
+        if graph is None:
+            raise ModelError("the network is nested too deep", got=str(error)) from error
         graph = graph.replace(caption=f"{subject.title}: {_caption(graph)}")
         if not graph.complete:
-            study.note(f"the trace ended early: {' '.join(str(found.error).split()) or type(found.error).__name__}")
+            study.note(f"the trace ended early: {' '.join(str(error).split()) or type(error).__name__}")
         return graph.with_meta(**provenance(self, study, {"input_shapes": shapes}))
 
     def _of_file(self, path: str) -> ModelGraph:
@@ -113,6 +117,15 @@ class Architecture(Method):
         graph = graph_of_file(path, fold=self.fold)
         facts = {"method": self.name, "options": self.settings(), "model": graph.title, "versions": versions()}
         return graph.with_meta(**facts, seconds=round(time.perf_counter() - started, 4))
+
+    def _made(self, study: Study, inputs: Any) -> tuple[ModelGraph | None, list[list[int]], BaseException | None]:
+        """The graph, the shapes of the inputs, and what ended the trace."""
+        try:
+            found, shapes = self._traced(study, inputs)
+            graph = found.graph(fold=self.fold, depth=self.depth, title=self.title, reading=self.reading)
+        except RecursionError as error:
+            return None, [], error
+        return graph, shapes, found.error
 
     def _traced(self, study: Study, inputs: Any) -> tuple[Trace, list[list[int]]]:
         """The trace, and the shapes of the inputs that it was made with."""

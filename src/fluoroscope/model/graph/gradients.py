@@ -19,6 +19,7 @@ from fluoroscope.model.graph.code import call_site
 from fluoroscope.model.graph.nested import tensors_in
 from fluoroscope.model.graph.steps import Origin, Step, Value
 from fluoroscope.model.graph.tracer import Tracer
+from fluoroscope.model.walk import every_module
 from fluoroscope.results.model_graph import GraphTensor
 
 __all__ = ["GradientTracer"]
@@ -31,7 +32,7 @@ class GradientTracer(Tracer):
         super().__init__(module, real=False, share=False, device=device)
         self.functions: dict[int, tuple[Any, Value]] = {}
         self._saved: dict[int, Any] = {}
-        tensors = [t for part in module.modules() for t in (*part._parameters.values(), *part._buffers.values())]
+        tensors = [t for part in every_module(module) for t in (*part._parameters.values(), *part._buffers.values())]
         own = [t for t in tensors if t is not None and t.layout is torch.strided and not is_lazy(t)]
         self._own = {t.untyped_storage()._cdata for t in own}
         self._weights, self._known = self._own, 0

@@ -26,6 +26,7 @@ from fluoroscope.results.model_graph import ModelGraph
 __all__ = ["Trace", "parts_of", "trace"]
 
 
+LONGEST = 600
 Parts = list[tuple[str, nn.Module]]
 
 
@@ -123,6 +124,8 @@ def parts_of(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         children = _children(part)
         if children:
             prefix = f"{name}." if name else ""
+            if len(prefix) > LONGEST:  # names of modules nested thousands deep would fill the memory
+                prefix = f"…{len(seen)}."
             left += [(prefix + key, child) for key, child in reversed(children) if child is not None]
 
 
