@@ -16,8 +16,23 @@ from fluoroscope.cli.outcome import EXIT_CODES, open_streams, outcome
 
 __all__ = ["COMMANDS", "Program", "main"]
 
-COMMANDS = ("demo", "report", "graph", "layers", "weights", "activations", "explain", "trust", "studio", "methods")
+COMMANDS = (
+    "demo",
+    "report",
+    "graph",
+    "layers",
+    "weights",
+    "activations",
+    "explain",
+    "trust",
+    "studio",
+    "import",
+    "export",
+    "methods",
+)
 """In the order of the help; each is ``command`` of a module in :mod:`fluoroscope.cli.commands`."""
+MODULES = {"import": "import_runs", "export": "export_run"}
+"""Modules of another name than their command, which is a word of the language."""
 
 
 class Program(click.Group):
@@ -31,7 +46,7 @@ class Program(click.Group):
         """The command of that name, None where there is none."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"fluoroscope.cli.commands.{cmd_name}")
+        module = importlib.import_module(f"fluoroscope.cli.commands.{MODULES.get(cmd_name, cmd_name)}")
         found: click.Command = module.command
         return found
 

@@ -193,7 +193,7 @@ class Reader:
         tail = self._sql.execute(
             "SELECT step, time, statistics, counts FROM tensor_tail WHERE layout = ? ORDER BY seq", (number,)
         ).fetchall()
-        rows = np.frombuffer(b"".join([r[2] for r in tail]), SMALL).reshape(-1, len(layout.quantities), size)
+        rows = np.frombuffer(b"".join([r[2] for r in tail]), SMALL).reshape(len(tail), len(layout.quantities), size)
         statistics = {
             q: np.concatenate(
                 [

@@ -180,8 +180,10 @@ class Run:
         """Series as a result that can be drawn and saved; all of them where none are named."""
         chosen = self.names() if names is None else tuple(names)
         columns = {name: self.column(name) for name in chosen}
-        series = {n: Series(steps=c.steps, values=c.values, group=_group(n)) for n, c in columns.items()}
-        return History(title=self.name, series=series, meta={"run": self.name, "config": self.config})
+        series = {n: Series(steps=c.steps, values=c.values, times=c.times, group=_group(n)) for n, c in columns.items()}
+        config = self.config
+        meta = {"run": self.name, "config": config}
+        return History(title=self.name, series=series, configs={self.name: config}, meta=meta)
 
     def tensor_history(
         self, quantities: Sequence[str] | None = None, *, histograms: bool = True, rank: int = 0

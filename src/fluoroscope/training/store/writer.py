@@ -130,12 +130,16 @@ class RunWriter:
         with self._connection.together():
             yield
 
-    def close(self, state: str = "finished", error: str | None = None) -> None:
-        """End the run: columns are tidied, the state is written, and one plain file is left."""
+    def close(self, state: str = "finished", error: str | None = None, finished: float | None = None) -> None:
+        """End the run: columns are tidied, the state is written, and one plain file is left.
+
+        ``finished`` is when it ended, in seconds since 1970, where that is not now (imports).
+        """
         if self._connection.mine:
             self._compact_scalars()
             self._compact_tensors()
-            self.info(state=state, finished=clock.time(), lost=self.lost, **({"error": error} if error else {}))
+            ended = clock.time() if finished is None else finished
+            self.info(state=state, finished=ended, lost=self.lost, **({"error": error} if error else {}))
             self._connection.close()
 
     def __enter__(self) -> Self:

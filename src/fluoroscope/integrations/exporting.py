@@ -1,0 +1,87 @@
+"""A run out of the store: as event files of TensorBoard, Parquet, or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fluoroscope.integrations.tensorboard.writer import EventWriter
+from fluoroscope.results import atomic_write
+from fluoroscope.training.store import Run
+
+__all__ = ["export_csv", "export_tensorboard"]
+
+METRICS = 100
+"""Series that the HParams tab offers for comparing runs."""
+
+
+def export_tensorboard(run: Run, folder: str | Path, *, tensors: bool = False) -> Path:
+    """Write a run as an event file into ``folder``; returns the file.
+
+    Every point of every series, with its step and wall time, in single precision as the format has it; the settings for
+    the HParams tab. With ``tensors`` also the statistics of parameters, as series ``gradient/norm/<parameter>``, and
+    their histograms.
+
+    Raises:
+        ResultFileError: the folder can't be written.
+    """
+    names = run.names()
+    columns = {name: run.column(name) for name in names}
+    with EventWriter(folder) as writer:
+        config = _flat(run.config)
+        if config:
+            writer.hparams(config, names[:METRICS], run.started)
+        for name, column in columns.items():
+            writer.scalars(name, column.steps, column.values, column.times)
+        if tensors:
+            _tensors(run, writer)
+    return writer.path
+
+
+def _tensors(run: Run, writer: EventWriter) -> None:
+    history = run.tensor_history()
+    for quantity, values in history.statistics.items():
+        known = history.recorded[quantity]
+        for i, name in enumerate(history.names):
+            steps = history.steps[known[i]]
+            times = np.full(len(steps), run.started) + np.arange(len(steps)) * 1e-6
+            writer.scalars(f"{quantity}/{name}", steps, values[i, known[i]], times)
+    for quantity, histograms in history.histograms.items():
+        for i, name in enumerate(history.names):
+            for j in np.flatnonzero(histograms.counts[i].any(axis=1)).tolist():
+                filled = np.flatnonzero(histograms.counts[i, j])
+                part = slice(int(filled[0]), int(filled[-1]) + 1)
+                edges = histograms.edges[part.start : part.stop + 1]
+                counts = histograms.counts[i, j, part]
+                writer.histogram(f"{quantity}/{name}", int(histograms.steps[j]), edges, counts, run.started)
+
+
+def export_csv(run: Run, path: str | Path) -> Path:
+    """Write every point as a line ``series,step,value,time``; numbers read back exactly. Raises ResultFileError."""
+    target = Path(path)
+    with atomic_write(target) as handle:
+        handle.write(_lines([("series", "step", "value", "time")]))
+        for name in run.names():
+            column = run.column(name)
+            rows = zip(column.steps.tolist(), column.values.tolist(), column.times.tolist(), strict=True)
+            handle.write(_lines((name, step, repr(value), repr(time)) for step, value, time in rows))
+    return target
+
+
+def _lines(rows: Iterable[tuple[Any, ...]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogatepass")
+
+
+def _flat(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        inner = isinstance(value, Mapping) and bool(value)
+        found.update(_flat(value, f"{before}{key}.") if inner else {f"{before}{key}": value})
+    return found
