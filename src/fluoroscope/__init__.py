@@ -99,6 +99,10 @@ _NAMES = {
     "check_trust": "trust.checking",
     "with_verdict": "trust.checking",
     # training
+    "StopTraining": "training.diagnosis",
+    "Watcher": "training.diagnosis",
+    "Webhook": "training.diagnosis",
+    "diagnose": "training.diagnosis",
     "open_runs": "training.store",
     "record": "training.record",
     # pages
@@ -178,6 +182,7 @@ if TYPE_CHECKING:
         TensorSummary,
         open_result,
     )
+    from fluoroscope.training.diagnosis import StopTraining, Watcher, Webhook, diagnose
     from fluoroscope.training.record import record
     from fluoroscope.training.store import open_runs
     from fluoroscope.trust.agreement import Agreement

@@ -22,6 +22,7 @@ __all__ = [
     "OptionError",
     "ResultFileError",
     "TargetError",
+    "TrainingStopped",
     "error_classes",
     "nearest",
 ]
@@ -141,6 +142,13 @@ class ResultFileError(FluoroscopeError, OSError):
 
     def __str__(self) -> str:  # OSError formats (errno, text) pairs by itself
         return self.render()
+
+
+class TrainingStopped(FluoroscopeError, RuntimeError):
+    """An alert of a live diagnosis stopped the training."""
+
+    code, exit_code = "FS-STOPPED", 9
+    meaning = "A live diagnosis found a problem and an alert was told to stop the training."
 
 
 class MissingExtra(FluoroscopeError, ImportError):

@@ -38,6 +38,7 @@ class Recording:
     """What ``with fs.record(...) as run`` gives. ``step`` counts finished steps of the optimizer (of the busiest one).
 
     Values logged before the first step belong to step 0; what is logged after ``optimizer.step()`` to that step.
+    ``should_stop`` is for the loop to ask: an alert of a live diagnosis sets it.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Recording:
         self._writer: RunWriter | None = None
         self._first = first_step
         self._early = False
+        self.should_stop = False
         self._pace = Pace()
 
     # ------------------------------------------------------------------ life
@@ -114,8 +116,18 @@ class Recording:
                 "order": order,
                 "layers": layers,
                 "notes": notes,
+                **self._left_alone(),
             }
         )
+
+    def _left_alone(self) -> dict[str, list[str]]:
+        """Parameters that are not trained: ``frozen``, and those ``outside`` of every optimizer although they could be."""
+        held = {id(p) for o in self._optimizers for group in o.param_groups for p in group["params"]}
+        names = [(clean_name(n), p) for n, p in self._network.named_parameters()]
+        return {
+            "frozen": [n for n, p in names if not p.requires_grad],
+            "outside": [n for n, p in names if p.requires_grad and id(p) not in held],
+        }
 
     def close(self, state: str = "finished", error: str | None = None) -> None:
         """End: hooks are removed, what is on its way is written, the state is set."""

@@ -1,0 +1,187 @@
+"""Learning rate: too high (the loss jumps, bounces or stays up while weights are rewritten) or too low."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fluoroscope.results import Finding
+from fluoroscope.results.record import Array
+from fluoroscope.training.diagnosis.evidence import Curve, Evidence
+from fluoroscope.training.diagnosis.progress import Progress, progress
+from fluoroscope.training.diagnosis.robust import median, spread, sureness
+from fluoroscope.training.diagnosis.rule import Rule, Undecided, rule, threshold
+from fluoroscope.training.diagnosis.series_names import words
+from fluoroscope.training.diagnosis.wording import number, share, times
+
+__all__ = ["LearningRateHigh", "LearningRateLow"]
+
+
+@rule
+class LearningRateHigh(Rule):
+    """Steps are so large that they cost what others gain.
+
+    One of: the loss jumps to several times its first value in the first fifth and little is gained at the end; the
+    weights are rewritten (norm of the update over norm of the weight) without gain; full-batch loss goes up and down
+    from step to step; the largest curvature, where it was recorded, stays beyond what gradient descent bears,
+    2 (1 + momentum) / lr. At the edge itself trainings live well, so a margin is asked for.
+    """
+
+    name = "learning-rate-high"
+    title = "The learning rate is too high"
+    lasting = True
+    source = "Goodfellow, Bengio, Courville 2016, section 8.3; edge of stability: Cohen et al. 2021, arXiv:2103.00065"
+    needs = ("loss",)
+    advice = (
+        "a learning rate of a third to a tenth",
+        "warm-up over the first few percent of the steps",
+        "clip the gradient",
+    )
+    jump: float = threshold(2.0, "largest loss of the first fifth over the first loss", low=1)
+    gained: float = threshold(0.3, "share of the first loss that is gone at the end, below which nothing was gained")
+    rewritten: float = threshold(0.03, "norm of the update over norm of the weight")
+    bounce: float = threshold(0.9, "share of steps at which the loss turns, over twenty steps", high=1)
+    curvature: float = threshold(1.5, "curvature over the largest that the learning rate bears", low=1)
+
+    def find(self, run: Evidence) -> Iterator[Finding]:
+        """At most one finding, for the strongest sign."""
+        assert run.loss is not None
+        state = progress(run.loss)
+        signs = (self._jumped(run, state), self._rewritten(run, state), self._bounces(run), self._too_sharp(run))
+        found = [s for s in signs if s is not None]
+        if found:
+            yield max(found, key=lambda f: (f.severity == "problem", f.confidence))
+
+    def _jumped(self, run: Evidence, state: Progress) -> Finding | None:
+        loss = run.loss
+        assert loss is not None
+        early = loss.known.values[: max(10, len(loss) // 5)]
+        top = float(early.max()) if early.size else float("nan")
+        factor = top / state.first if state.first > 0 else float("nan")
+        noise = 1 + 2 * min(1.0, _noise(loss.known.values))  # the first loss is one batch's
+        if not factor >= self.jump * noise or not state.gained < self.gained:
+            return None
+        step = int(loss.known.steps[int(early.argmax())])
+        return self.finding(
+            "problem",
+            f"The loss jumped from {number(state.first)} to {number(top)} at step {step}, and at the end is "
+            f"{number(state.last)}.",
+            confidence=sureness(factor, self.jump),
+            steps=(int(loss.steps[0]), step),
+            numbers={"highest over first loss": factor, "gained": state.gained},
+            curves=(loss, run.update_ratio),
+            reference=state.first,
+        )
+
+    def _rewritten(self, run: Evidence, state: Progress) -> Finding | None:
+        curve = run.update_ratio
+        if curve is None or len(curve) < self.least:
+            return None
+        typical = median(curve.values[len(curve) // 10 :])
+        if not typical >= self.rewritten or not state.gained < self.gained:
+            return None
+        return self.finding(
+            "problem",
+            f"A typical step changes a weight by {share(typical)} of its norm, usual is about 0.1 %, and the loss is "
+            f"{number(state.last)} after {number(state.first)} at the start.",
+            confidence=sureness(typical, self.rewritten),
+            steps=(int(curve.steps[0]), int(curve.steps[-1])),
+            numbers={"update over weight": typical, "gained": state.gained},
+            curves=(curve, run.loss),
+            reference=1e-3,
+        )
+
+    def _bounces(self, run: Evidence) -> Finding | None:
+        loss = run.loss
+        assert loss is not None
+        values = loss.known.values
+        changes = np.diff(values)
+        if len(changes) < 40:
+            return None
+        turns = (changes[1:] * changes[:-1] < 0).astype(np.float64)
+        rate = np.convolve(turns, np.ones(20) / 20, mode="valid")
+        size = median(np.abs(changes[-20:])) / max(abs(median(values[-20:])), 1e-12)
+        late = float(np.median(rate[-max(20, len(rate) // 3) :]))
+        if late < self.bounce or size < 0.02:
+            return None
+        return self.finding(
+            "warning",
+            f"In the last third the loss goes up and down in turn at {share(late)} of the steps, by {share(size)} of "
+            f"itself.",
+            confidence=0.75,
+            steps=(int(loss.steps[-len(rate) // 3]), int(loss.steps[-1])),
+            numbers={"turns": late, "size": size},
+            curves=(loss,),
+        )
+
+    def _too_sharp(self, run: Evidence) -> Finding | None:
+        names = [n for n in run.history.series if words(n) & {"curvature", "sharpness"}]
+        if not names or run.rate is None or "adam" in (run.facts.optimizer or "").lower():
+            return None
+        curve = run.curve(names[0])
+        if curve is None or len(curve.known) < 3:
+            return None
+        curve = curve.known
+        bears = 2 * (1 + run.facts.momentum) / np.maximum(run.rate.at(curve.steps), 1e-30)
+        ratio = curve.values / bears
+        if not median(ratio) >= self.curvature:
+            return None
+        return self.finding(
+            "warning",
+            f"The largest curvature is {number(median(curve.values))}, {times(median(ratio))} what gradient descent "
+            f"bears at this learning rate.",
+            confidence=sureness(median(ratio), self.curvature),
+            steps=(int(curve.steps[0]), int(curve.steps[-1])),
+            numbers={"curvature over 2 (1 + momentum) / lr": median(ratio)},
+            curves=(curve, Curve("2 (1 + momentum) / lr", curve.steps, bears)),
+            reference=median(bears),
+        )
+
+
+def _noise(values: Array) -> float:
+    """Spread of the second half over its level."""
+    late = values[len(values) // 2 :]
+    level = abs(median(late))
+    return spread(late) / level if level > 0 else 0.0
+
+
+@rule
+class LearningRateLow(Rule):
+    """Weights hardly move at any time of the run, and the loss has hardly fallen."""
+
+    name = "learning-rate-low"
+    title = "The learning rate is too low"
+    lasting = True
+    source = "A. Karpathy, CS231n notes, ratio of weights to updates; Goodfellow, Bengio, Courville 2016, section 8.3"
+    needs = ("loss", "update/ratio")
+    least = 50
+    advice = (
+        "a learning rate ten times higher",
+        "a range test: raise it from step to step and see where the loss falls fastest",
+    )
+    moved: float = threshold(1e-4, "update over weight that nine tenths of the steps stay below")
+    gained: float = threshold(0.2, "share of the first loss that is gone at the end")
+
+    def find(self, run: Evidence) -> Iterator[Finding]:
+        """At most one finding."""
+        assert run.loss is not None
+        curve = run.update_ratio
+        if curve is None:
+            raise Undecided("no weight moved")
+        state = progress(run.loss)
+        most = float(np.quantile(curve.known.values, 0.9)) if len(curve.known) else float("nan")
+        if not most > 0:
+            raise Undecided("no weight moved")
+        if most >= self.moved or state.gained >= self.gained:
+            return
+        yield self.finding(
+            "problem",
+            f"Nine of ten steps change a weight by less than {number(most)} of its norm, usual is about 0.001, and "
+            f"{share(max(0.0, state.gained))} of the first loss is gone after {len(run.loss)} steps.",
+            confidence=sureness(most, self.moved),
+            steps=(int(curve.steps[0]), int(curve.steps[-1])),
+            numbers={"update over weight": most, "gained": state.gained},
+            curves=(run.loss, curve),
+            reference=1e-3,
+        )

@@ -1,0 +1,104 @@
+"""Units that say nothing: dead ReLUs and saturated sigmoids and tanhs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from fluoroscope.results import Finding
+from fluoroscope.results.findings import Severity
+from fluoroscope.training.diagnosis.evidence import Evidence
+from fluoroscope.training.diagnosis.robust import sureness
+from fluoroscope.training.diagnosis.rule import Rule, rule, threshold
+from fluoroscope.training.diagnosis.wording import named, share
+
+__all__ = ["DeadUnits", "SaturatedUnits"]
+
+
+class Units(Rule):
+    """Layers most of whose units are useless in the last third of the run, at every step of it."""
+
+    word: ClassVar[str] = ""
+
+    def _layers(self, run: Evidence, least: float) -> Iterator[tuple[str, float, float, int]]:
+        """Name, median share and row of each layer whose share stays above ``least``."""
+        found = run.statistic(self.needs[0])
+        assert found is not None
+        for row, name in enumerate(found.names):
+            values = found.values[row, found.seen[row]]
+            late = values[-max(5, len(values) // 3) :]
+            late = late[np.isfinite(late)]
+            if len(late) >= 3 and np.median(late) >= least and np.quantile(late, 0.1) >= 0.8 * least:
+                yield name, float(np.median(late)), float(values[0]), row
+
+    def _tell(self, run: Evidence, few: float, many: float) -> Iterator[Finding]:
+        layers = list(self._layers(run, few))
+        if not layers:
+            return
+        found = run.statistic(self.needs[0])
+        assert found is not None
+        worst = max(layers, key=lambda item: item[1])
+        names = [name for name, *_ in layers]
+        total = len(found.names)
+        last = set(names) == {found.names[-1]} and total > 1
+        severity: Severity = "problem" if worst[1] >= many and not last else "warning"
+        yield self.finding(
+            severity,
+            f"In the last third of the run {share(worst[1])} of the units of {worst[0]} are {self.word} at a typical "
+            f"step (at the first step {share(worst[2])}); {len(names)} of {total} layers ({named(names)}) have more "
+            f"than {share(few)}.",
+            confidence=sureness(worst[1], few, 0.3),
+            layers=names,
+            steps=(int(found.steps[-max(5, len(found.steps) // 3) :][0]), int(found.steps[-1])),
+            numbers={"largest share": worst[1], "share at the first step": worst[2], "layers": len(names)},
+            curves=[found.curve(row) for *_, row in sorted(layers, key=lambda item: -item[1])[:4]],
+            reference=few,
+        )
+
+
+@rule
+class DeadUnits(Units):
+    """ReLU units that are zero for every example of a batch, step after step."""
+
+    name = "dead-units"
+    title = "Units are dead"
+    lasting = True
+    word = "dead"
+    source = "Lu et al. 2019, arXiv:1903.06733"
+    needs = ("activation/dead",)
+    advice = (
+        "lower the learning rate or warm it up: a large step throws units to the side without a gradient",
+        "look for large negative biases and inputs that are not centred",
+        "LeakyReLU or GELU, which keep a gradient",
+    )
+    few: float = threshold(0.6, "share of a layer's units from which it is told", high=1)
+    many: float = threshold(0.9, "share from which it is a problem", high=1)
+
+    def find(self, run: Evidence) -> Iterator[Finding]:
+        """One finding for all layers."""
+        yield from self._tell(run, self.few, self.many)
+
+
+@rule
+class SaturatedUnits(Units):
+    """Sigmoid or tanh outputs at the ends of their range, where the gradient is nearly zero."""
+
+    name = "saturated-units"
+    title = "Units are saturated"
+    lasting = True
+    word = "saturated"
+    source = "Glorot and Bengio 2010, section 3"
+    needs = ("activation/saturated",)
+    advice = (
+        "scale the inputs to about zero mean and unit spread",
+        "smaller first weights (Glorot's initialization)",
+        "normalization before the activation",
+    )
+    few: float = threshold(0.5, "share of a layer's outputs from which it is told", high=1)
+    many: float = threshold(0.7, "share from which it is a problem", high=1)
+
+    def find(self, run: Evidence) -> Iterator[Finding]:
+        """One finding for all layers."""
+        yield from self._tell(run, self.few, self.many)
