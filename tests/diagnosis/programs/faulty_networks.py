@@ -251,7 +251,10 @@ def logarithm_of_zero(lab: Lab) -> None:
     fit(lab, model, torch.optim.Adam(model.parameters(), 3e-2), data, loss=loss, validate=False)
 
 
-@faulty("nan-origin", also=("exploding-gradients", "learning-rate-high", "loss-spikes", "diverging"))
+@faulty(
+    "nan-origin",
+    also=("exploding-gradients", "learning-rate-high", "loss-spikes", "diverging", "vanishing-gradients", "dead-units"),
+)
 def regression_overflows(lab: Lab) -> None:
     """SGD on a regression whose step is too large: weights overflow."""
     model = mlp(8, 32, 32, 1)

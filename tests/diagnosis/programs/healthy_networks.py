@@ -164,7 +164,8 @@ def gru_waves(lab: Lab) -> None:
 def tanh_rnn_waves(lab: Lab) -> None:
     """A plain recurrent network with clipping."""
     model = Recurrent(nn.RNN, 1, 32, 3)
-    fit(lab, model, torch.optim.Adam(model.parameters(), 5e-3), waves(lab.seed, length=10), clip=1.0, classes=3)
+    nn.init.orthogonal_(model.rnn.weight_hh_l0)
+    fit(lab, model, torch.optim.Adam(model.parameters(), 1e-2), waves(lab.seed, length=10), clip=1.0, classes=3)
 
 
 def warm_up(optimizer: torch.optim.Optimizer, steps: int, total: int) -> torch.optim.lr_scheduler.LambdaLR:

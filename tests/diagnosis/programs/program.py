@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from fluoroscope.results import History, TensorHistory
+from fluoroscope.training.diagnosis.rule import quantities
+from fluoroscope.training.record import record
 from tests.diagnosis.reference_recorder import ReferenceRecorder
 
 PROGRAMS: dict[str, Program] = {}
@@ -54,29 +58,35 @@ def _enter(program: Program) -> Callable[[Lab], None]:
 
 
 class Lab:
-    """Where a program runs: its seed, and the recorder it opens."""
+    """Where a program runs: its seed, and the recorder it opens, fs.record or the plain reference."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, folder: Path | None = None) -> None:
+        self.seed, self.folder = seed, folder
         self.run: Any = None
 
     def record(self, model: nn.Module, optimizer: torch.optim.Optimizer, **config: Any) -> Any:
-        self.run = ReferenceRecorder(model, optimizer, config)
+        if self.folder is None:
+            self.run = ReferenceRecorder(model, optimizer, config)
+        else:
+            self.run = record(model, optimizer, run="program", dir=self.folder, config=config)
         return self.run
 
     @property
     def recorded(self) -> tuple[History, TensorHistory]:
-        return self.run.history, self.run.tensors
+        if self.folder is None:
+            return self.run.history, self.run.tensors
+        found = self.run.read()
+        return found.history(), found.tensor_history(quantities(), histograms=False)
 
 
-def run_program(program: Program, seed: int) -> tuple[History, TensorHistory]:
+def run_program(program: Program, seed: int, *, reference: bool = False) -> tuple[History, TensorHistory]:
     """Train on one thread and give back what was recorded; torch's random state is as before afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
             torch.manual_seed(1000 + seed)
-            lab = Lab(seed)
+            lab = Lab(seed, None if reference else Path(folder))
             program.train(lab)
             return lab.recorded
     finally:

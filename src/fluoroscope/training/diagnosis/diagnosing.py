@@ -168,7 +168,8 @@ def _with_given(facts: Facts, classes: int | None, steps_per_epoch: int | None) 
 
 
 def _whole(name: str, value: int, least: int) -> int:
-    if not isinstance(value, (int, np.integer)) or value is True or value < least:
+    whole: Any = value
+    if isinstance(whole, bool) or not isinstance(whole, (int, np.integer)) or whole < least:
         raise OptionError(f"{name} is out of range", got=value, expected=f"a whole number from {least}")
     return int(value)
 

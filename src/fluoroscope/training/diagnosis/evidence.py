@@ -93,13 +93,14 @@ class Facts:
     """What is known about a run besides its numbers; None where it is not.
 
     ``classes`` of a classification; ``steps_per_epoch``; name of the ``optimizer`` and its ``momentum``; ``frozen``:
-    parameters that need no gradient, on purpose.
+    parameters that need no gradient, on purpose; ``outside``: those that need one and that no optimizer holds.
     """
 
     classes: int | None = None
     steps_per_epoch: int | None = None
     optimizer: str | None = None
     frozen: frozenset[str] | None = None
+    outside: frozenset[str] = frozenset()
     momentum: float = 0.0
 
 

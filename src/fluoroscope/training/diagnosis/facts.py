@@ -10,6 +10,7 @@ from fluoroscope.training.diagnosis.evidence import Facts
 __all__ = ["facts_of"]
 
 CLASSES = ("classes", "num_classes", "n_classes", "nclasses", "num_labels", "n_labels", "vocab_size")
+SEQUENCES = (list, tuple, set, frozenset)
 EPOCH = ("steps_per_epoch", "iterations_per_epoch", "batches_per_epoch", "epoch_steps")
 
 
@@ -19,14 +20,19 @@ def facts_of(meta: Mapping[str, Any]) -> Facts:
     flat = dict(_flat(config)) if isinstance(config, Mapping) else {}
     frozen = meta.get("frozen")
     optimizer = meta.get("optimizer", flat.get("optimizer"))
-    momentum = flat.get("momentum", 0.0)
+    momentum = meta.get("momentum", flat.get("momentum", 0.0))
     return Facts(
         classes=_count(flat, CLASSES, 2),
         steps_per_epoch=_count(flat, EPOCH, 1),
         optimizer=str(optimizer) if isinstance(optimizer, str) else None,
-        frozen=frozenset(map(str, frozen)) if isinstance(frozen, (list, tuple, set, frozenset)) else None,
+        frozen=_names(frozen) if isinstance(frozen, SEQUENCES) else None,
+        outside=_names(meta.get("outside")),
         momentum=float(momentum) if isinstance(momentum, (int, float)) and 0 <= momentum < 1 else 0.0,
     )
+
+
+def _names(found: Any) -> frozenset[str]:
+    return frozenset(map(str, found)) if isinstance(found, SEQUENCES) else frozenset()
 
 
 def _flat(config: Mapping[str, Any]) -> list[tuple[str, Any]]:

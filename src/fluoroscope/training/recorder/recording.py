@@ -116,15 +116,20 @@ class Recording:
                 "order": order,
                 "layers": layers,
                 "notes": notes,
-                **self._left_alone(),
+                **self._about_optimizers(),
             }
         )
 
-    def _left_alone(self) -> dict[str, list[str]]:
-        """Parameters that are not trained: ``frozen``, and those ``outside`` of every optimizer although they could be."""
+    def _about_optimizers(self) -> dict[str, Any]:
+        """What they are, and which parameters are not trained: ``frozen``, and ``outside`` of every optimizer although
+        they need a gradient.
+        """
         held = {id(p) for o in self._optimizers for group in o.param_groups for p in group["params"]}
         names = [(clean_name(n), p) for n, p in self._network.named_parameters()]
+        groups = [group for o in self._optimizers for group in o.param_groups]
         return {
+            "optimizer": ", ".join(type(o).__name__ for o in self._optimizers),
+            "momentum": max((float(g.get("momentum") or 0.0) for g in groups), default=0.0),
             "frozen": [n for n, p in names if not p.requires_grad],
             "outside": [n for n, p in names if p.requires_grad and id(p) not in held],
         }

@@ -21,7 +21,7 @@ FIRST = 16  # steps over which the sum grows before it turns
 class AccumulatingGradients(Rule):
     """In the first steps the norm of the gradient grows in proportion to the step, and it is smooth ever after.
 
-    A sum of t gradients of one direction has t times their norm; noise makes it less, at least the root of t. A sum
+    A sum of t gradients of one direction has t times their norm, of independent ones about the root of t times. A sum
     changes little from step to step, relative to its size, unlike the gradient of a batch.
     """
 
@@ -31,9 +31,9 @@ class AccumulatingGradients(Rule):
     needs = ("gradient/norm",)
     least = 40
     advice = ("call optimizer.zero_grad() once before each backward (or after each step)",)
-    power: float = threshold(0.55, "power of the step with which the norm grows over the first steps", low=0.5)
-    smooth: float = threshold(0.15, "typical change of the norm from step to step, as a share")
-    turns: float = threshold(0.35, "share of steps at which the norm turns, two thirds for independent ones", high=1)
+    power: float = threshold(0.42, "power of the step with which the norm grows over the first steps", low=0.3)
+    smooth: float = threshold(0.1, "typical change of the norm from step to step, as a share")
+    turns: float = threshold(0.45, "share of steps at which the norm turns, two thirds for independent ones", high=1)
 
     def find(self, run: Evidence) -> Iterator[Finding]:
         """At most one finding."""
@@ -50,7 +50,7 @@ class AccumulatingGradients(Rule):
         change = 10 ** median(np.abs(changes)) - 1
         turns = float((changes[1:] * changes[:-1] < 0).mean()) if len(changes) > 2 else 1.0
         rising = float((np.diff(logs[:FIRST]) > 0).mean())
-        if not (self.power <= power <= 1.6 and straight >= 0.95 and rising >= 0.7):
+        if not (self.power <= power <= 1.6 and straight >= 0.9 and rising >= 0.6):
             return
         if change > self.smooth or turns > self.turns:
             return

@@ -79,7 +79,7 @@ class ChanceLevel(Rule):
         if curve is None or len(curve) < 4 or run.facts.classes is None:
             return
         lowest = float(curve.values.min())
-        if lowest < (1 - self.near / 2) * chance or state.last > 0.8 * chance:
+        if lowest < (1 - self.near) * chance or state.last > 0.8 * chance:
             return
         yield self.finding(
             "problem",

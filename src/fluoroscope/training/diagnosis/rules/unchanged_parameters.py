@@ -21,9 +21,9 @@ __all__ = ["UnchangedParameters"]
 class UnchangedParameters(Rule):
     """Parameters whose weights are the same at every step although the learning rate is not zero.
 
-    Told apart: ``requires_grad`` is off (a hint); a gradient arrives and the optimizer does nothing with it; no
-    gradient ever arrives; the gradient is exactly zero. Gradients too small to change a rounded weight, such as
-    those of biases before batch normalization, are no fault.
+    Told apart: ``requires_grad`` is off (a hint); no optimizer holds them although they need a gradient; a gradient
+    arrives and the optimizer does nothing with it; no gradient ever arrives; the gradient is exactly zero. Gradients
+    too small to change a rounded weight, such as those of biases before batch normalization, are no fault.
     """
 
     name = "unchanged-parameters"
@@ -45,17 +45,16 @@ class UnchangedParameters(Rule):
             raise Undecided("the learning rate is zero")
         still = _still(run, weights)
         names = np.array(weights.names)
-        if not still.any():
-            return
         gradient = run.statistic("gradient/norm")
         norms = dict(zip(gradient.names, _largest(gradient), strict=True)) if gradient is not None else {}
         frozen = run.facts.frozen or frozenset()
-        reasons: dict[str, list[str]] = {}
+        aside = {"outside": sorted(run.facts.outside), "frozen": sorted(frozen - set(weights.names))}
+        reasons: dict[str, list[str]] = {reason: found for reason, found in aside.items() if found}
         for name in names[still]:
             reasons.setdefault(self._reason(str(name), norms, frozen, run), []).append(str(name))
         for reason, found in reasons.items():
             if reason:
-                yield self._tell(reason, found, len(names), weights)
+                yield self._tell(reason, found, len(names) + sum(map(len, aside.values())), weights)
 
     def _reason(self, name: str, norms: dict[str, float], frozen: frozenset[str], run: Evidence) -> str:
         if name in frozen:
@@ -79,7 +78,7 @@ class UnchangedParameters(Rule):
             severity,
             f"{len(found)} of {count} parameters ({named(found)}) are the same at every one of {len(weights.steps)} "
             f"steps: {text}.",
-            confidence=0.97 if reason in ("frozen", "not optimized") else 0.9,
+            confidence=0.97 if reason in ("frozen", "outside", "not optimized") else 0.9,
             layers=found,
             steps=(int(weights.steps[0]), int(weights.steps[-1])),
             numbers={"parameters": len(found), "share": part},
@@ -90,6 +89,7 @@ class UnchangedParameters(Rule):
 
 SEVERITY: dict[str, Severity] = {
     "frozen": "hint",
+    "outside": "problem",
     "not optimized": "problem",
     "no gradient": "problem",
     "no gradient or frozen": "warning",
@@ -101,6 +101,14 @@ WORDS = {
         "Parameters are frozen",
         "requires_grad is off",
         ("nothing, if this was meant; otherwise requires_grad_(True)",),
+    ),
+    "outside": (
+        "No optimizer holds parameters",
+        "they need a gradient and are in no optimizer",
+        (
+            "give the optimizer these parameters: was it made before a layer was replaced, or from a part only?",
+            "requires_grad_(False), if they are meant to stay",
+        ),
     ),
     "not optimized": (
         "Parameters get a gradient and are not updated",
