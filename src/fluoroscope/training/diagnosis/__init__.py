@@ -2,7 +2,7 @@
 
 from fluoroscope.training.diagnosis.alerts import Announcement, StopTraining, Webhook
 from fluoroscope.training.diagnosis.diagnosing import diagnose
-from fluoroscope.training.diagnosis.rule import Rule, Undecided, rule, rules, threshold
+from fluoroscope.training.diagnosis.rule import Rule, Undecided
 from fluoroscope.training.diagnosis.watcher import Watcher
 
 __all__ = [
@@ -13,7 +13,4 @@ __all__ = [
     "Watcher",
     "Webhook",
     "diagnose",
-    "rule",
-    "rules",
-    "threshold",
 ]

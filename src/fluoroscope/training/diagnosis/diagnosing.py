@@ -13,6 +13,7 @@ import numpy as np
 
 from fluoroscope.errors import InputError, OptionError, nearest
 from fluoroscope.results import Finding, Findings, History, TensorHistory
+from fluoroscope.results.findings import Severity
 from fluoroscope.training.diagnosis.evidence import Evidence, Facts
 from fluoroscope.training.diagnosis.facts import facts_of
 from fluoroscope.training.diagnosis.rule import Rule, Undecided, find_rules
@@ -54,6 +55,7 @@ def diagnose(
 
 def apply(run: Evidence, rules: Iterable[Rule]) -> Findings:
     """The rules on one run. A rule that fails is skipped and says why; the others go on."""
+    rules = list(rules)
     items: list[Finding] = []
     checked: list[str] = []
     skipped: dict[str, str] = {}
@@ -69,6 +71,7 @@ def apply(run: Evidence, rules: Iterable[Rule]) -> Findings:
             skipped[rule.name] = str(why)
         except Exception as error:  # noqa: BLE001 (one rule's failure must cost neither the others nor a training)
             skipped[rule.name] = f"the rule failed: {type(error).__name__}: {error}"
+    items = [_told_as_consequence(f, items, rules) for f in items]
     items.sort(key=lambda f: (RANK[f.severity], -f.confidence, f.rule))
     steps = () if run.loss is None else (int(run.loss.steps[0]), int(run.loss.steps[-1]))
     return Findings(
@@ -79,6 +82,17 @@ def apply(run: Evidence, rules: Iterable[Rule]) -> Findings:
         caption=_caption(items, checked, skipped),
         meta={"run": run.history.title, "steps": list(steps), "series": run.roles},
     )
+
+
+def _told_as_consequence(finding: Finding, items: list[Finding], rules: list[Rule]) -> Finding:
+    """A finding that another one explains is one degree milder, and says so."""
+    follows = next((r.follows for r in rules if r.name == finding.rule), ())
+    causes = [f for f in items if f.rule in follows and RANK[f.severity] <= RANK[finding.severity]]
+    if not causes or finding.severity == "hint":
+        return finding
+    titles = "; ".join(dict.fromkeys(f.title for f in causes))
+    milder: Severity = "warning" if finding.severity == "problem" else "hint"
+    return finding.replace(severity=milder, evidence=f"{finding.evidence} It may follow from: {titles}.")
 
 
 def _found(rule: Rule, run: Evidence) -> list[Finding]:

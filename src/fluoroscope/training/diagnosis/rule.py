@@ -60,6 +60,7 @@ class Rule:
     needs: ClassVar[tuple[str, ...]] = ()
     least: ClassVar[int] = 20
     advice: ClassVar[tuple[str, ...]] = ()
+    follows: ClassVar[tuple[str, ...]] = ()  # rules whose findings may be the cause of this one's
     lasting: ClassVar[bool] = False  # "not yet" and "never" look alike in a young run: live, it has to last
 
     def __post_init__(self) -> None:

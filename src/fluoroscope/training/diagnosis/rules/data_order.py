@@ -111,5 +111,7 @@ def _period(values: Array, least: float) -> int | None:
     power = np.abs(np.fft.rfft(rest - rest.mean(), size)) ** 2
     lags = np.fft.irfft(power, size)[: longest + 1] / np.arange(len(rest), len(rest) - longest - 1, -1)
     lags = lags / max(lags[0], 1e-30)
-    best = SHORTEST + int(lags[SHORTEST:].argmax())
+    highest = float(lags[SHORTEST:].max())
+    best = SHORTEST + int((lags[SHORTEST:] >= 0.9 * highest).argmax())  # multiples of a period are as high
+    best += int(lags[best : best + best // 2].argmax())
     return best if lags[best] >= least and lags[best] - lags[best // 2] >= 0.3 else None

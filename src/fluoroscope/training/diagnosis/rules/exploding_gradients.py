@@ -29,6 +29,10 @@ class ExplodingGradients(Rule):
 
     name = "exploding-gradients"
     title = "The gradient explodes"
+    follows = (
+        "learning-rate-high",
+        "accumulating-gradients",
+    )
     source = "Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063; robust z-score: Iglewicz and Hoaglin 1993"
     needs = ("gradient/norm",)
     advice = (

@@ -35,6 +35,11 @@ class VanishingGradients(Rule):
 
     name = "vanishing-gradients"
     title = "Gradients vanish on their way back"
+    follows = (
+        "dead-units",
+        "weights-collapse",
+        "nan-origin",
+    )
     lasting = True
     source = "Hochreiter 1991; Bengio, Simard, Frasconi 1994; Glorot and Bengio 2010"
     needs = ("gradient/norm",)

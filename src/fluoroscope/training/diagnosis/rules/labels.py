@@ -28,6 +28,19 @@ class ChanceLevel(Rule):
 
     name = "chance-level"
     title = "The loss stays at chance"
+    follows = (
+        "vanishing-gradients",
+        "unchanged-parameters",
+        "dead-units",
+        "saturated-units",
+        "learning-rate-low",
+        "learning-rate-high",
+        "schedule-ended",
+        "clipping-always",
+        "weights-collapse",
+        "initialization",
+        "gradients-grow-backwards",
+    )
     lasting = True
     source = "A. Karpathy, A recipe for training neural networks (verify the loss at initialization)"
     needs = ("loss",)

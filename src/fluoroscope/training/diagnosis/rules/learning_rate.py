@@ -30,6 +30,7 @@ class LearningRateHigh(Rule):
 
     name = "learning-rate-high"
     title = "The learning rate is too high"
+    follows = ("accumulating-gradients",)
     lasting = True
     source = "Goodfellow, Bengio, Courville 2016, section 8.3; edge of stability: Cohen et al. 2021, arXiv:2103.00065"
     needs = ("loss",)
@@ -152,6 +153,13 @@ class LearningRateLow(Rule):
 
     name = "learning-rate-low"
     title = "The learning rate is too low"
+    follows = (
+        "vanishing-gradients",
+        "schedule-ended",
+        "clipping-always",
+        "unchanged-parameters",
+        "dead-units",
+    )
     lasting = True
     source = "A. Karpathy, CS231n notes, ratio of weights to updates; Goodfellow, Bengio, Courville 2016, section 8.3"
     needs = ("loss", "update/ratio")

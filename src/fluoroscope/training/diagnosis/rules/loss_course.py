@@ -22,6 +22,10 @@ class Diverging(Rule):
 
     name = "diverging"
     title = "The loss rises"
+    follows = (
+        "learning-rate-high",
+        "accumulating-gradients",
+    )
     lasting = True
     source = "Goodfellow, Bengio, Courville 2016, section 8.3"
     needs = ("loss",)
@@ -66,6 +70,21 @@ class Plateau(Rule):
 
     name = "plateau"
     title = "The loss has stopped to fall"
+    follows = (
+        "chance-level",
+        "vanishing-gradients",
+        "unchanged-parameters",
+        "dead-units",
+        "saturated-units",
+        "learning-rate-low",
+        "learning-rate-high",
+        "schedule-ended",
+        "clipping-always",
+        "weights-collapse",
+        "nan-origin",
+        "gradients-grow-backwards",
+        "exploding-gradients",
+    )
     lasting = True
     source = "Prechelt 1998, Early stopping, but when?; Dauphin et al. 2014, arXiv:1406.2572 (saddles)"
     needs = ("loss",)

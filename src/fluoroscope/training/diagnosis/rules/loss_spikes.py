@@ -28,6 +28,7 @@ class LossSpikes(Rule):
 
     name = "loss-spikes"
     title = "The loss jumps"
+    follows = ("learning-rate-high", "data-order")
     source = "Chowdhery et al. 2022, arXiv:2204.02311, section 5.1; robust z-score: Iglewicz and Hoaglin 1993"
     needs = ("loss",)
     least = 40

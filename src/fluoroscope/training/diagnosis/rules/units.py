@@ -64,6 +64,11 @@ class DeadUnits(Units):
 
     name = "dead-units"
     title = "Units are dead"
+    follows = (
+        "learning-rate-high",
+        "weights-collapse",
+        "exploding-gradients",
+    )
     lasting = True
     word = "dead"
     source = "Lu et al. 2019, arXiv:1903.06733"

@@ -1,0 +1,198 @@
+"""Rules that look at curves, each on a run where it must speak and on ones where it must not."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.diagnosis.made_runs import ask, asked, falling, history, noisy, tensors
+
+S = 300
+LN10 = math.log(10)
+RATIO = np.full((1, S), 1e-3)
+
+
+def moving(ratio: float) -> object:
+    return tensors(("w.weight",), update_ratio=np.full((1, S), ratio))
+
+
+def test_a_loss_that_jumps_and_never_comes_back() -> None:
+    loss = noisy(np.full(S, 2.3), 0.02)
+    loss[3:20] = 30.0
+    (found,) = asked("learning-rate-high", history(loss=loss), moving(1e-3))
+    assert found.severity == "problem"
+    assert found.numbers["highest over first loss"] == pytest.approx(30 / loss[:3].min(), rel=0.05)
+    back = falling()
+    back[3:20] = 30.0  # jumped, and then learned all the same
+    assert not asked("learning-rate-high", history(loss=back), moving(1e-3))
+
+
+def test_weights_that_are_rewritten_without_gain() -> None:
+    stuck = history(loss=noisy(np.full(S, 2.3), 0.02))
+    assert [f.severity for f in asked("learning-rate-high", stuck, moving(0.1))] == ["problem"]
+    assert not asked("learning-rate-high", stuck, moving(1e-3))
+    assert not asked("learning-rate-high", history(loss=falling()), moving(0.1))
+
+
+def test_a_loss_that_goes_up_and_down_in_turn() -> None:
+    swing = falling(noise=0) * (1 + 0.1 * (-1.0) ** np.arange(S))
+    assert [f.severity for f in asked("learning-rate-high", history(loss=swing), moving(1e-3))] == ["warning"]
+    assert not asked("learning-rate-high", history(loss=falling(noise=0.1)), moving(1e-3))
+
+
+def test_curvature_beyond_what_the_learning_rate_bears() -> None:
+    rate, steps = np.full(S, 0.1), np.arange(10, S, 10)
+    sharp = history(loss=falling(), learning_rate=rate, curvature=(steps, np.full(len(steps), 60.0)))
+    (found,) = asked("learning-rate-high", sharp)
+    assert found.reference == pytest.approx(20.0)
+    edge = history(loss=falling(), learning_rate=rate, curvature=(steps, np.full(len(steps), 21.0)))
+    assert not asked("learning-rate-high", edge)
+    momentum = sharp.replace(meta={"config": {"momentum": 0.9}})
+    assert asked("learning-rate-high", momentum)[0].reference == pytest.approx(38.0)
+
+
+def test_a_learning_rate_that_is_too_low() -> None:
+    slow = history(loss=noisy(np.linspace(2.3, 2.25, S), 0.01))
+    (found,) = asked("learning-rate-low", slow, moving(1e-6))
+    assert found.numbers["update over weight"] == pytest.approx(1e-6)
+    assert not asked("learning-rate-low", slow, moving(1e-3))
+    assert not asked("learning-rate-low", history(loss=falling()), moving(1e-6))
+
+
+def test_a_loss_that_rises() -> None:
+    (found,) = asked("diverging", history(loss=noisy(np.linspace(2.3, 9, S), 0.05)))
+    assert found.numbers["last over first loss"] == pytest.approx(9 / 2.3, rel=0.15)
+    assert not asked("diverging", history(loss=falling()))
+    assert not asked("diverging", history(loss=noisy(np.full(S, 2.3), 0.3)))
+
+
+def test_a_plateau_and_its_beginning() -> None:
+    curve = np.where(np.arange(S) < 90, np.linspace(2.3, -1.7, S), 1.1)
+    (found,) = asked("plateau", history(loss=noisy(curve, 0.02)))
+    assert found.severity == "hint"
+    assert 75 <= found.steps[0] <= 120
+    assert not asked("plateau", history(loss=noisy(np.linspace(2.3, 0.5, S), 0.02)))
+    assert not asked("plateau", history(loss=falling(end=0.001)))  # arrived
+    assert [f.severity for f in asked("plateau", history(loss=noisy(np.full(S, 2.3), 0.02)))] == ["warning"]
+
+
+def overfit(rise: float, accuracy: object = None) -> object:
+    steps = np.arange(10, S + 1, 10)
+    val = np.concatenate([np.linspace(2.3, 1.0, 10), np.linspace(1.0, 1.0 + rise, 20)])
+    curves = {"loss": falling(end=0.01), "val_loss": (steps, val + 0.005 * np.sin(7 * steps))}
+    return history(**curves, **({} if accuracy is None else {"val_accuracy": (steps, accuracy)}))
+
+
+def test_overfitting_and_the_step_to_stop_at() -> None:
+    (found,) = asked("overfitting", overfit(1.0))
+    assert found.severity == "problem"
+    assert abs(found.numbers["best step"] - 100) <= 10
+    assert found.numbers["lost"] == pytest.approx(1.0 / 1.3, rel=0.1)
+    assert [f.severity for f in asked("overfitting", overfit(0.3))] == ["warning"]
+    assert [f.severity for f in asked("overfitting", overfit(1.0, np.linspace(0.5, 0.9, 30)))] == ["warning"]
+    assert not asked("overfitting", overfit(0.03))
+    rising = history(loss=np.linspace(0.5, 3, S), val_loss=(np.arange(10, S + 1, 10), np.linspace(0.5, 3, 30)))
+    assert not asked("overfitting", rising)  # training rises too: that is no overfitting
+
+
+def test_spikes_of_the_loss() -> None:
+    loss = falling(noise=0.03)
+    loss[[150, 200, 250]] = 4.0
+    (found,) = asked("loss-spikes", history(loss=loss))
+    assert (found.severity, found.steps, found.numbers["spikes"]) == ("problem", (151, 251), 3)
+    assert not asked("loss-spikes", history(loss=falling(noise=0.3)))
+    hard = falling(end=1e-4, noise=0.1)
+    hard[250] = 0.4  # one hard example: a thousand times the median, and little of what was gained
+    assert not asked("loss-spikes", history(loss=hard))
+
+
+def test_a_jump_after_the_learning_rate_was_raised_is_no_spike() -> None:
+    loss, rate = falling(noise=0.02), np.full(S, 1e-3)
+    loss[150:153], rate[149:] = 4.0, 1e-1
+    assert not asked("loss-spikes", history(loss=loss, learning_rate=rate))
+    assert asked("loss-spikes", history(loss=loss, learning_rate=np.full(S, 1e-3)))
+
+
+def test_the_first_loss_against_that_of_knowing_nothing() -> None:
+    assert [f.severity for f in asked("initialization", history(loss=falling(40.0)), classes=10)] == ["problem"]
+    assert [f.severity for f in asked("initialization", history(loss=falling(5.0)), classes=10)] == ["warning"]
+    assert not asked("initialization", history(loss=falling(2.6)), classes=10)
+    assert "initialization" in ask("initialization", history(loss=falling(40.0))).skipped  # classes not known
+
+
+def epochs(pattern: object, period: int = 25, count: int = 12, noise: float = 0.05) -> object:
+    curve = np.tile(pattern, count) * np.linspace(1, 0.5, period * count)
+    return history(loss=noisy(curve, noise))
+
+
+def test_data_sorted_by_class_and_data_in_a_fixed_order() -> None:
+    ramp = 1.5 + np.sin(np.arange(25) * 2 * np.pi / 25)
+    (found,) = asked("data-order", epochs(ramp), steps_per_epoch=25)
+    assert found.severity == "problem"
+    (unknown,) = asked("data-order", epochs(ramp))
+    assert unknown.numbers["period"] == 25
+    shuffled_once = np.exp(0.3 * np.random.default_rng(0).standard_normal(25))
+    assert [f.severity for f in asked("data-order", epochs(shuffled_once), steps_per_epoch=25)] == ["hint"]
+    assert not asked("data-order", epochs(np.ones(25), noise=0.3), steps_per_epoch=25)
+    restarts = history(loss=epochs(ramp).series["loss"].values, learning_rate=np.tile(np.linspace(1, 0.01, 25), 12))
+    assert "learning rate" in ask("data-order", restarts, steps_per_epoch=25).skipped["data-order"]
+
+
+def test_a_loss_that_stays_at_chance() -> None:
+    stuck = history(loss=noisy(np.full(S, LN10), 0.01))
+    assert [f.severity for f in asked("chance-level", stuck, moving(1e-3), classes=10)] == ["problem"]
+    assert [f.severity for f in asked("chance-level", stuck, moving(1e-8), classes=10)] == ["warning"]
+    assert [f.severity for f in asked("chance-level", stuck, moving(1e-3))] == ["warning"]  # told from the level
+    assert not asked("chance-level", stuck, moving(1e-3), classes=4)
+    assert not asked("chance-level", history(loss=falling()), classes=10)
+
+
+def test_validation_that_never_beats_chance() -> None:
+    steps = np.arange(10, S + 1, 10)
+    run = history(loss=falling(end=0.01), val_loss=(steps, np.linspace(LN10, 6, 30)))
+    (found,) = asked("chance-level", run, classes=10)
+    assert found.title == "Validation never beats chance"
+    fine = history(loss=falling(end=0.01), val_loss=(steps, np.linspace(LN10, 0.5, 30)))
+    assert not asked("chance-level", fine, classes=10)
+
+
+def test_a_softmax_applied_twice_has_a_floor() -> None:
+    floor = math.log(math.e + 9) - 1
+    accuracy = np.linspace(0.1, 1.5, S).clip(0, 0.97)
+    loss = floor + np.maximum(1 - accuracy, 0.005) * (LN10 - floor)
+    loss[-80:] = floor + 0.03
+    (found,) = asked("double-softmax", history(loss=loss, accuracy=accuracy), classes=10)
+    assert found.reference == pytest.approx(floor)
+    below = loss - 0.2
+    assert not asked("double-softmax", history(loss=below, accuracy=accuracy), classes=10)
+    assert not asked("double-softmax", history(loss=falling(end=1.5), accuracy=np.full(S, 0.4)), classes=10)
+
+
+def test_validation_far_better_than_training() -> None:
+    steps, loss = np.arange(15, S + 1, 15), falling(end=0.5)
+    for share, severity in ((0.05, "problem"), (0.2, "warning"), (0.6, None), (1.1, None)):
+        run = history(loss=loss, val_loss=(steps, share * loss[steps - 1]))
+        assert [f.severity for f in asked("validation-leak", run)] == [severity] * (severity is not None)
+
+
+def test_a_schedule_that_ended() -> None:
+    for part, loss, severity in (
+        (0.5, noisy(np.full(S, 2.0)), "problem"),
+        (0.25, falling(), "warning"),
+        (0.05, falling(), None),
+    ):
+        rate = np.full(S, 0.1)
+        rate[int(S * (1 - part)) :] = 0.0
+        found = asked("schedule-ended", history(loss=loss, learning_rate=rate))
+        assert [f.severity for f in found] == [severity] * (severity is not None)
+    cosine = 0.05 * (1 + np.cos(np.linspace(0, np.pi, S)))
+    assert not asked("schedule-ended", history(loss=falling(), learning_rate=cosine))
+
+
+def test_memory_that_grows() -> None:
+    grows = history(loss=falling(), **{"memory/process": np.linspace(1e9, 4e9, S)})
+    assert [f.severity for f in asked("memory-growth", grows)] == ["problem"]
+    caches = np.minimum(np.linspace(1e9, 12e9, S), 2e9)  # fills and stays
+    assert not asked("memory-growth", history(loss=falling(), **{"memory/process": caches}))
