@@ -1,7 +1,7 @@
 """Diagnosis: what is wrong with a training.
 
-Ten sigmoid layers learn nothing. The record shows why: the gradient of the first layers is ten million times smaller than
-that of the last.
+Ten sigmoid layers learn nothing. The record shows why: the gradient of the first layers is ten million times smaller
+than that of the last.
 """
 
 import torch
@@ -15,9 +15,8 @@ digits = load_digits()
 images = torch.tensor(digits.data / 16, dtype=torch.float32)
 labels = torch.tensor(digits.target)
 
-widths = [64, *[32] * 9]
-layers = [module for a, b in zip(widths, widths[1:]) for module in (nn.Linear(a, b), nn.Sigmoid())]
-network = nn.Sequential(*layers, nn.Linear(32, 10))
+hidden = [module for _ in range(8) for module in (nn.Linear(32, 32), nn.Sigmoid())]
+network = nn.Sequential(nn.Linear(64, 32), nn.Sigmoid(), *hidden, nn.Linear(32, 10))
 optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
 
 with fs.record(network, optimizer, run="deep", config={"classes": 10}) as run:
