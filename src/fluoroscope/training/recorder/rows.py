@@ -76,7 +76,10 @@ class Rows:
         statistics: dict[str, Array] = {}
         counts: dict[str, Array] = {}
         absent = ~measured.present
-        ratio = np.divide(found["norms"][2], found["norms"][1], where=found["norms"][1] > 0, out=_never(len(absent)))
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity over infinity is NaN, and is recorded as that
+            ratio = np.divide(
+                found["norms"][2], found["norms"][1], where=found["norms"][1] > 0, out=_never(len(absent))
+            )
         for i, quantity in enumerate(QUANTITY):
             statistics[f"{quantity}/norm"] = found["norms"][i].astype(np.float32)
             entries = np.ascontiguousarray(found["entries"][i])
