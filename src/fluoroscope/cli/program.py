@@ -25,6 +25,7 @@ COMMANDS = (
     "activations",
     "explain",
     "trust",
+    "diagnose",
     "studio",
     "import",
     "export",
