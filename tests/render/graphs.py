@@ -201,3 +201,32 @@ def transformer(times=12, width=768, heads=12, length=64) -> ModelGraph:
     out = b.node("logits", role="output", shape=(1, length, 50257))
     b.chain(add2, norm, head, out)
     return b.graph(title="GPT-2", parameters=124_439_808)
+
+
+def autograd() -> ModelGraph:
+    """What the backward of a two-layer perceptron needs."""
+    b = Builder()
+
+    def leaf(name, *shape):
+        return b.node(name, "AccumulateGrad", role="leaf", shape=shape)
+
+    def function(name, **more):
+        return b.node(name, name, role="function", **more)
+
+    def saved(name, *shape):
+        return b.node(name, "saved tensor", role="saved", shape=shape)
+
+    w0, b0, w1, b1 = leaf("0.weight", 16, 8), leaf("0.bias", 16), leaf("2.weight", 4, 16), leaf("2.bias", 4)
+    x = saved("mat1", 32, 8)
+    t0, first = (
+        function("TBackward0"),
+        function("AddmmBackward0", attributes={"alpha": 1, "beta": 1, "mat1": "[saved]"}),
+    )
+    result = saved("result", 32, 16)
+    relu, t1, last = function("ReluBackward0"), function("TBackward0"), function("AddmmBackward0")
+    out = b.node("output", role="output", shape=(32, 4))
+    b.chain(w0, t0, first, relu, last, out)
+    b.chain(w1, t1, last)
+    for source, target in ((b0, first), (b1, last), (x, first), (result, relu)):
+        b.edge(source, target)
+    return b.graph(title="Autograd graph", reading="autograd")

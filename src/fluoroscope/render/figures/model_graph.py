@@ -30,7 +30,8 @@ class ModelGraphDrawing(Drawing):
     """Options: ``style`` (``"flow"`` or ``"slab"``); ``depth``, how many levels of modules are open (None: as many as
     are readable); ``color_by`` (``"class"``, ``"parameters"``, ``"flops"``, ``"activations"``, ``"none"``, or numbers
     by name of node); ``direction`` (``"down"`` or ``"right"``); ``shapes`` on wires (``"changes"``, ``"all"``,
-    ``"none"``); ``dtypes``, ``costs``, ``names``, ``hubs`` and ``legend`` (shown or not).
+    ``"none"``); ``dtypes``, ``costs``, ``names``, ``attributes`` (such as kernel sizes),
+    ``trainable``, ``hubs`` and ``legend`` (shown or not).
     """
 
     style: Literal["flow", "slab"] = "flow"
@@ -41,6 +42,8 @@ class ModelGraphDrawing(Drawing):
     dtypes: bool = False
     costs: bool = True
     names: bool = True
+    attributes: bool = False
+    trainable: bool = False
     hubs: bool = False
     legend: bool = True
 
@@ -76,5 +79,7 @@ class ModelGraphDrawing(Drawing):
         if costs and not result.caption:
             facts.append(", ".join(costs) + ".")
         if not result.complete:
-            facts.append("The trace ended early: what follows the marked box is missing.")
+            facts.append("The trace ended early: what follows the box with the red frame is missing.")
+        if any(n.assumed for n in result.nodes):
+            facts.append("Dashed frames: something had to be assumed there.")
         return facts

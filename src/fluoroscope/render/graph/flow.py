@@ -13,7 +13,17 @@ from fluoroscope.render.graph.scene import Box, Direction, Room, Scene, Thread, 
 from fluoroscope.render.graph.sheet import Path, Rect, Sheet, Text, mixed, text_width
 from fluoroscope.render.graph.tints import ColorBy, Tints
 from fluoroscope.render.graph.tree import Tree
-from fluoroscope.render.graph.wording import badge, costs, details, heading_of, label_of, shape_of, short_name
+from fluoroscope.render.graph.wording import (
+    badge,
+    costs,
+    details,
+    heading_of,
+    label_of,
+    shape_of,
+    short_name,
+    trained,
+    written,
+)
 
 if TYPE_CHECKING:
     from fluoroscope.render.design import Theme
@@ -41,6 +51,8 @@ class FlowOptions:
     dtypes: bool = False
     costs: bool = True
     names: bool = True
+    attributes: bool = False
+    trainable: bool = False
     hubs: bool = False
     legend: bool = True
 
@@ -56,6 +68,7 @@ class _Flow:
     theme: Theme
     options: FlowOptions
     tints: Tints = field(init=False)
+    _marks: dict[str, set[int]] = field(default_factory=dict)
     _hubs: dict[int, list[str]] | None = None
     _into: dict[int, set[tuple[int, ...]]] | None = None
 
@@ -112,9 +125,12 @@ class _Flow:
             lines.append((text, SMALL, False))
         if self.options.costs and node.role in ("module", "operation") and (text := costs(node)):
             lines.append((text, SMALL, False))
+        if self.options.trainable and node.parameters:
+            lines.append((trained(node), SMALL, False))
+        lines += [(text, SMALL, False) for text in (written(node) if self.options.attributes else ())]
         if names := self._hubs_into().get(node.id):
             lines.append((shortened("⊕ " + ", ".join(names), 34), SMALL, False))
-        if node.error:
+        if node.id in self._marked("error"):
             lines.append(("stopped here", SMALL, True))
         return lines
 
@@ -179,7 +195,7 @@ class _Flow:
     def _closed(self, sheet: Sheet, box: Box) -> None:
         node = self.graph.nodes[box.node]
         fill, frame = self.tints.fill(node), self.tints.frame(node)
-        frame = self.theme.bad if node.error else frame
+        frame = self.theme.bad if node.id in self._marked("error") else frame
         self._sheets(sheet, box, fill, frame, node)
         tensor = node.role not in ("module", "operation", "function")
         radius = box.height / 2 if tensor or node.role == "operation" else 5.0
@@ -193,9 +209,9 @@ class _Flow:
                 radius,
                 fill,
                 frame,
-                1.6 if node.error else 0.9,
+                1.6 if node.id in self._marked("error") else 0.9,
                 details(node),
-                bool(node.assumed),
+                node.id in self._marked("assumed"),
             )
         )
         self._words(sheet, box, node, fill)
@@ -204,13 +220,13 @@ class _Flow:
         from fluoroscope.render.design import contrast, readable_on
 
         lines = self._lines(node)
-        mark = badge(node)
+        mark, failed = badge(node), node.id in self._marked("error")
         shift = (text_width(mark, SMALL, True) + 12) / 2 if mark else 0.0
         text = self.theme.text if contrast(self.theme.text, fill) >= 4.5 else readable_on(fill)
         muted = self.theme.muted if contrast(self.theme.muted, fill) >= 4.5 else text
         middle, top = box.x + box.width / 2, box.y + box.height / 2 - LINE * (len(lines) - 1) / 2
         for i, (words, size, bold) in enumerate(lines):
-            color = self.theme.bad if node.error and i == len(lines) - 1 else text if i == 0 else muted
+            color = self.theme.bad if failed and i == len(lines) - 1 else text if i == 0 else muted
             sheet.marks.append(Text(middle - (shift if i == 0 else 0), top + LINE * i, words, size, color, bold))
         if mark:
             self._badge(sheet, mark, box.x + box.width - 6, top)
@@ -260,6 +276,13 @@ class _Flow:
                 if tensor is not None and thread.target >= 0:
                     self._into.setdefault(thread.target, set()).add(tensor.shape)
         return self._into.get(node, set())
+
+    def _marked(self, what: str) -> set[int]:
+        """The visible boxes that have an error or an assumption, or hide one."""
+        if what not in self._marks:
+            visible = self.tree.visible(self.open)
+            self._marks[what] = {visible[n.id] for n in self.graph.nodes if getattr(n, what)}
+        return self._marks[what]
 
     def _hubs_into(self) -> dict[int, list[str]]:
         """The names of the hubs that feed each visible box, where their edges are set aside."""

@@ -9,9 +9,21 @@ from fluoroscope.render.figures.label import amount, shortened
 if TYPE_CHECKING:
     from fluoroscope.results import GraphNode, GraphTensor, ModelGraph
 
-__all__ = ["badge", "costs", "details", "heading_of", "in_bytes", "label_of", "shape_of", "short_name"]
+__all__ = [
+    "badge",
+    "costs",
+    "details",
+    "heading_of",
+    "in_bytes",
+    "label_of",
+    "shape_of",
+    "short_name",
+    "trained",
+    "written",
+]
 
 LONGEST = 30
+ATTRIBUTE, ATTRIBUTES = 42, 8  # characters of one, and how many
 
 
 def shape_of(tensor: GraphTensor | None) -> str:
@@ -90,3 +102,16 @@ def details(node: GraphNode) -> str:
     lines += [f"error: {node.error}"] if node.error else []
     lines += [node.code] if node.code else []
     return "\n".join(shortened(line, 200) for line in lines)
+
+
+def trained(node: GraphNode) -> str:
+    """Whether its parameters are trained: ``trainable``, ``frozen``, or how many of them."""
+    if node.trainable >= node.parameters:
+        return "trainable"
+    return f"{amount(node.trainable)} trainable" if node.trainable else "frozen"
+
+
+def written(node: GraphNode) -> list[str]:
+    """Its attributes, one to a line: ``kernel_size = (3, 3)``; long values are cut, and so is a long list."""
+    lines = [shortened(f"{name} = {value}", ATTRIBUTE) for name, value in list(node.attributes.items())[:ATTRIBUTES]]
+    return [*lines, "…"] if len(node.attributes) > ATTRIBUTES else lines
