@@ -47,7 +47,7 @@ class Architecture(Method):
 
     ``inputs`` is what the network takes: a tensor, a tuple of arguments, or a dict of keyword arguments. Without, one
     example of a likely shape is made up, and a note says so. ``model`` may also be a file:
-    ``.onnx`` and ``.pt2`` are read without running anything in them.
+    ``.onnx``, ``.pt2`` and files of weights are read without running anything in them.
 
     A forward that fails gives the graph up to there, with the ``error`` on the node where it failed and ``complete``
     false.

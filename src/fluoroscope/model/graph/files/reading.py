@@ -11,11 +11,13 @@ __all__ = ["graph_of_file", "is_graph_file"]
 
 def is_graph_file(path: str | Path) -> bool:
     """Whether :func:`graph_of_file` reads such a file, by its ending."""
-    return Path(path).suffix.lower() in (".onnx", ".pt2")
+    from fluoroscope.model.weights import is_checkpoint
+
+    return Path(path).suffix.lower() in (".onnx", ".pt2") or is_checkpoint(path)
 
 
 def graph_of_file(path: str | Path, *, fold: bool = True) -> ModelGraph:
-    """The graph of an ONNX file, of a program of torch.export (``.pt2``); nothing is run.
+    """The graph of an ONNX file, of a program of torch.export (``.pt2``), or of weights alone; nothing is run.
 
     Raises:
         InputError: there is no such file.
@@ -27,6 +29,10 @@ def graph_of_file(path: str | Path, *, fold: bool = True) -> ModelGraph:
         from fluoroscope.model.graph.files.onnx_graph import onnx_graph
 
         return onnx_graph(path, fold=fold)
-    from fluoroscope.model.graph.files.exported_graph import exported_graph
+    if ending == ".pt2":
+        from fluoroscope.model.graph.files.exported_graph import exported_graph
 
-    return exported_graph(path, fold=fold)
+        return exported_graph(path, fold=fold)
+    from fluoroscope.model.graph.files.weights_graph import weights_graph
+
+    return weights_graph(path, fold=fold)
