@@ -42,7 +42,7 @@ def main(given: list[str] | None = None) -> int:
     from rich.console import Console
 
     from bench.case import Row, Setting, cases
-    from bench.document import document, print_table
+    from bench.document import document, in_short, print_table
     from bench.machine import describe
 
     known = cases()
@@ -62,6 +62,7 @@ def main(given: list[str] | None = None) -> int:
         console.print(f"measuring: {case.title} ...", style="dim")
         found[case.name] = (case, list(case.measure(setting)))
         print_table(*found[case.name], console)
+    console.print(in_short(found), highlight=False, markup=False)
     machine = describe(setting)
     for label, text in machine.items():
         console.print(f"{label}: {text}", highlight=False)

@@ -18,7 +18,7 @@ HEAD = ("Measured", "Bar", "Result", "Met")
 
 def number(value: float, unit: str) -> str:
     """A value with its unit, to the digits that mean something."""
-    if unit == "of the largest value":
+    if unit in ("of the largest value", "of the length"):
         return f"{value:.1e} {unit}"
     if unit == "of theirs":
         return f"{100 * value:.3g} % {unit}"
@@ -64,16 +64,28 @@ def print_table(case: Case, rows: Sequence[Row | Unmeasured], console: Console) 
 
 def document(found: Found, machine: dict[str, str]) -> str:
     """docs/benchmarks.md."""
-    rows = [(case, row) for case, rows in found.values() for row in rows if isinstance(row, Row)]
-    missed = [f"{case.title}, {row.name}" for case, row in rows if row.met is False]
-    verdict = (
-        "Every bar was met." if not missed else "Bars that were missed:\n\n" + "\n".join(f"- {name}" for name in missed)
-    )
-    parts = [INTRODUCTION, "## Where and when", _machine(machine), "## In short", verdict]
+    parts = [INTRODUCTION, "## Where and when", _machine(machine), "## In short", in_short(found)]
     for case, rows_of_case in found.values():
         lines = [" | ".join(row) for row in (HEAD, ("---",) * len(HEAD), *map(cells, rows_of_case))]
         parts.append(f"## {case.title}\n\n{case.text}\n\n" + "\n".join(f"| {line} |" for line in lines))
     return "\n\n".join(parts) + "\n"
+
+
+def in_short(found: Found) -> str:
+    """How many bars each case met, and every one that it missed, with what was measured."""
+    lines = ["| Case | Bars | Met | Missed |", "| --- | --- | --- | --- |"]
+    missed: list[str] = []
+    for case, rows in found.values():
+        barred = [row for row in rows if isinstance(row, Row) and row.bar is not None]
+        failed = [row for row in barred if not row.met]
+        lines.append(f"| {case.title} | {len(barred)} | {len(barred) - len(failed)} | {len(failed)} |")
+        missed += [f"- {case.title}, {row.name}: {' '.join(cells(row)[2:0:-1])}" for row in failed]
+    told = (
+        "Every bar was met."
+        if not missed
+        else "Missed, each with what was measured and the bar:\n\n" + "\n".join(missed)
+    )
+    return "\n".join(lines) + "\n\n" + told
 
 
 def _machine(machine: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from bench.case import Bar, Row
 
-__all__ = ["Pair", "quartiles", "ratio_row", "time_pair"]
+__all__ = ["Pair", "quartiles", "ratio_row", "time_once", "time_pair"]
 
 BUDGET = 6.0
 MOST_ROUNDS = 60
@@ -20,10 +20,11 @@ MOST_ROUNDS = 60
 
 @dataclass(frozen=True)
 class Pair:
-    """Seconds of two things measured in alternation, one entry for each round."""
+    """Seconds of two things measured in alternation, one entry for each round; and of the processor, where counted."""
 
     first: tuple[float, ...]
     second: tuple[float, ...]
+    processor: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
     @property
     def ratios(self) -> list[float]:
@@ -38,7 +39,21 @@ class Pair:
     def summary(self, first: str, second: str) -> str:
         """Both medians and the number of rounds, in words."""
         a, b = statistics.median(self.first), statistics.median(self.second)
-        return f"{first} {1000 * a:.1f} ms, {second} {1000 * b:.1f} ms, {len(self.first)} rounds"
+        text = f"{first} {1000 * a:.1f} ms, {second} {1000 * b:.1f} ms, {len(self.first)} rounds"
+        if not all(all(side) for side in self.processor) or not self.processor[0]:
+            return text
+        work = statistics.median(a / b for a, b in zip(*self.processor, strict=True))
+        return f"{text}; in processor time {work:.2f} ×"
+
+
+def time_once(slow: Callable[[], object], fast: Callable[[], object]) -> Pair:
+    """As :func:`time_pair` for things that take many seconds: ``fast``, ``slow``, ``fast``; each run of ``fast`` is a
+    round, held against the one of ``slow``.
+    """
+    before, long, after = _spent(fast), _spent(slow), _spent(fast)
+    pairs = list(zip((long, long), (before, after), strict=True))
+    wall = tuple(a[0] for a, _ in pairs), tuple(b[0] for _, b in pairs)
+    return Pair(*wall, (tuple(a[1] for a, _ in pairs), tuple(b[1] for _, b in pairs)))
 
 
 def time_pair(first: Callable[[], object], second: Callable[[], object], *, rounds: int, warm_up: int = 2) -> Pair:
@@ -46,12 +61,15 @@ def time_pair(first: Callable[[], object], second: Callable[[], object], *, roun
     for _ in range(warm_up):
         first(), second()
     spent: tuple[list[float], list[float]] = ([], [])
+    work: tuple[list[float], list[float]] = ([], [])
     end = time.perf_counter() + BUDGET
     gc.collect()
     while len(spent[0]) < rounds or (time.perf_counter() < end and len(spent[0]) < MOST_ROUNDS and rounds > 3):
-        for program, seconds in zip((first, second), spent, strict=True):
-            seconds.append(_seconds(program))
-    return Pair(tuple(spent[0]), tuple(spent[1]))
+        for program, seconds, processor in zip((first, second), spent, work, strict=True):
+            wall, own = _spent(program)
+            seconds.append(wall)
+            processor.append(own)
+    return Pair(tuple(spent[0]), tuple(spent[1]), (tuple(work[0]), tuple(work[1])))
 
 
 def ratio_row(name: str, pair: Pair, bar: Bar | None, first: str, second: str) -> Row:
@@ -60,11 +78,12 @@ def ratio_row(name: str, pair: Pair, bar: Bar | None, first: str, second: str) -
     return Row(name, pair.ratio, "×", bar, low, high, pair.summary(first, second))
 
 
-def _seconds(program: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _spent(program: Callable[[], object]) -> tuple[float, float]:
+    """Seconds by the clock and of the processor, all threads together."""
+    start, work = time.perf_counter(), time.process_time()
     kept = program()  # freeing what it returns is not its work
     _wait()
-    spent = time.perf_counter() - start
+    spent = time.perf_counter() - start, time.process_time() - work
     del kept
     return spent
 

@@ -21,6 +21,7 @@ from bench.peers import load_peer
 TOLERANCE = 0.01
 STEPS = (50, 100, 200, 400, 800)
 LADDER = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400)
+EVERY = (*range(2, 40), *LADDER[7:])
 FINE = 400
 PICTURES = 4
 SHARE = Bar(0.4)
@@ -31,12 +32,14 @@ NETWORKS = ("lenet_cifar10", "resnet20_cifar10", "vit_mnist")
 def integrated_gradients(setting: Setting) -> Iterator[Row | Unmeasured]:
     """`fs.IntegratedGradients(tolerance=0.01)` and captum's on trained networks (four pictures each, for the
     predicted class), counted in runs of the network (a forward and a backward) per picture. Equality comes first: the
-    same fixed rule with the same points. captum's count is the smallest of its default of 50 steps, doubled until its
-    own convergence delta is within 1 % for all pictures of the batch (one number of steps holds for a batch), of its
-    default rule; the steps spent on the tries before are not counted. For comparison, without a bar: each picture
-    alone with the first of 5, 10, 15, 20, 30, ... steps at which the error is within 1 %, often by passing through
-    it, which nobody knows beforehand. Completeness by itself says little about a map, so the distance to the
-    converged map (400 middle points) is given for each, as a share of its length.
+    same fixed rule with the same points. Ours adds points to each picture until its own error is within 1 %; the error
+    is that of the rule's weights as they are. captum has no such search, so that its count depends on how a user finds
+    its number of steps, of its default rule, and the bar is held against three ways: from its default of 50 doubled
+    until all pictures of the batch are within 1 % (one number holds for a batch); each picture by itself with the
+    first of 5, 10, 15, 20, 30, 40, 50, 75, 100, ...; and each with the first of 2, 3, 4, ... at which the error passes
+    through 1 %, which nobody knows beforehand. The steps spent on the tries before are not counted in any.
+    Completeness says little about a map, so the distance to the converged map (400 middle points) is given, as a share
+    of its length.
     """
     if load_peer("captum") is None:
         yield Unmeasured("integrated gradients", "captum is not installed")
@@ -73,24 +76,24 @@ def _network_rows(name: str, model: nn.Module, x: torch.Tensor, setting: Setting
         SHARE,
         detail=detail,
     )
-    lucky = [_first(model, x[n : n + 1], targets[n : n + 1], rise[n : n + 1], truth[n : n + 1]) for n in range(len(x))]
-    detail = (
-        f"{np.mean([n for n, _ in lucky]):.1f} runs; distance to the converged map {np.mean([d for _, d in lucky]):.3f}"
-    )
-    yield Row(
-        f"{name}: our runs / captum's, each picture at its first passage of 1 %",
-        spent / np.mean([n for n, _ in lucky]),
-        "of theirs",
-        detail=detail,
-    )
+    for which, ladder in (("5, 10, 15, 20, 30, ...", LADDER), ("2, 3, 4, ...", EVERY)):
+        tries = [
+            _first(model, x[n : n + 1], targets[n : n + 1], rise[n], truth[n : n + 1], ladder) for n in range(len(x))
+        ]
+        count, off = np.mean([n for n, _ in tries]), np.mean([d for _, d in tries])
+        detail = f"{spent:.1f} against {count:.1f} runs; distance to the converged map {far[0]} against {off:.3f}"
+        title = f"{name}: our runs / captum's, each picture with the first of {which} within 1 %"
+        yield Row(title, spent / count, "of theirs", SHARE, detail=detail)
 
 
-def _first(model: nn.Module, x: torch.Tensor, target: list[int], rise: Any, truth: Any) -> tuple[int, float]:
-    for steps in LADDER:
+def _first(
+    model: nn.Module, x: torch.Tensor, target: list[int], rise: Any, truth: Any, ladder: tuple[int, ...]
+) -> tuple[int, float]:
+    for steps in ladder:
         values = _captum(model, x, target, steps)
         if _error(values, rise).max() <= TOLERANCE:
             return steps, _distance(values, truth)
-    return LADDER[-1], float("nan")
+    return ladder[-1], float("nan")
 
 
 def _captum(model: nn.Module, x: torch.Tensor, targets: list[int], steps: int, method: str = "gausslegendre") -> Any:
