@@ -44,8 +44,8 @@ class Ranks:
 
     @property
     def together(self) -> bool:
-        """Whether every process takes part, so that they can agree on a name."""
-        return self.world > 1 and (self.which == "all" or self.spread)
+        """Whether several processes write, so that they have to agree on a name."""
+        return self.world > 1 and self.which == "all"
 
     @property
     def text(self) -> str:

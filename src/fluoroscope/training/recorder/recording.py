@@ -224,7 +224,7 @@ class Recording:
             if not self.settings.due(self.settings.every, number):
                 return
             watch.fresh(all_of_them=self.settings.every > 1)
-            closure = args[0] if args else kwargs.get("closure")
+            closure = next((a for a in args if a is not optimizer), kwargs.get("closure"))
             if closure is None and not self._early:
                 watch.gradients(self.settings.due(self.settings.exact_every, number))
 

@@ -1,0 +1,124 @@
+"""The recorder in two processes: DDP and FSDP of both generations, on processors with gloo."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import fluoroscope as fs
+
+PROGRAM = """
+import sys
+import torch, torch.distributed as dist, torch.nn.functional as F
+from torch import nn
+import fluoroscope as fs
+
+kind, folder, ranks = sys.argv[1:]
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 3))
+data = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
+labels = torch.arange(8) % 3
+if kind == "ddp":
+    model = nn.parallel.DistributedDataParallel(net)
+elif kind == "fsdp":
+    from torch.distributed.fsdp import FullyShardedDataParallel
+    model = FullyShardedDataParallel(net, use_orig_params=True, device_id=torch.device("cpu"))
+else:
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.device_mesh import init_device_mesh
+    mesh = init_device_mesh("cpu", (2,))
+    for layer in net:
+        if isinstance(layer, nn.Linear):
+            fully_shard(layer, mesh=mesh)
+    model = fully_shard(net, mesh=mesh)
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+half = slice(4 * rank, 4 * rank + 4)
+with fs.record(model, optimizer, "a", folder, ranks=ranks) as run:
+    for step in range(3):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(data[half]), labels[half])
+        loss.backward()
+        optimizer.step()
+        run.log(loss=loss)
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+def run(kind: str, folder: Path, ranks: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    source = str(Path(fs.__file__).parents[1])
+    common = {**os.environ, "PYTHONPATH": source, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+              "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}  # fmt: skip
+    command = [sys.executable, "-c", PROGRAM, kind, str(folder), ranks]
+    children = [
+        subprocess.Popen(command, env={**common, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    try:
+        told = [child.communicate(timeout=60)[1] for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    assert [child.returncode for child in children] == [0, 0], "\n".join(told)
+
+
+def alone() -> list[dict[str, tuple[float, float, float]]]:
+    """The same training in one process: norms of gradient, weight and update by parameter, at every step."""
+    import torch.nn.functional as F
+    from torch import nn
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 3)).double()
+    data = torch.randn(8, 6, generator=torch.Generator().manual_seed(1)).double()
+    found = []
+    for _ in range(3):
+        net.zero_grad()
+        F.cross_entropy(net(data), torch.arange(8) % 3).backward()
+        with torch.no_grad():
+            for p in net.parameters():
+                assert p.grad is not None
+                p -= 0.1 * p.grad
+        found.append(
+            {n: (float(p.grad.norm()), float(p.norm()), 0.1 * float(p.grad.norm())) for n, p in net.named_parameters()}
+        )
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
+@pytest.mark.parametrize(
+    ("kind", "ranks"), [("ddp", "zero"), ("ddp", "all"), ("fsdp", "zero"), ("fsdp2", "zero"), ("fsdp2", "all")]
+)
+def test_two_processes(kind: str, ranks: str, tmp_path: Path) -> None:
+    """Norms are those of whole tensors, whatever part of them a process holds."""
+    run(kind, tmp_path, ranks)
+    runs = fs.open_runs(tmp_path)
+    assert list(runs) == ["a"]
+    found = runs["a"]
+    assert ("rank1/loss" in found.names()) == (ranks == "all")
+    assert found.column("loss").steps.tolist() == [1, 2, 3]
+    for rank in (0, 1) if ranks == "all" else (0,):
+        history = found.tensor_history(rank=rank)
+        for i, wanted in enumerate(alone()):
+            for name, norms in wanted.items():
+                row = history.names.index(name)
+                for quantity, norm in zip(("gradient", "weight", "update"), norms, strict=True):
+                    got = history.statistics[f"{quantity}/norm"][row, i]
+                    assert math.isclose(got, norm, rel_tol=1e-4), (rank, i, name, quantity, got, norm)
+        assert np.isfinite(history.statistics["activation/std"][history.names.index("1"), 0]).all()
+    totals = found.column("norm/gradient").values
+    wanted_totals = [math.hypot(*(norms[0] for norms in step.values())) for step in alone()]
+    np.testing.assert_allclose(totals, wanted_totals, rtol=1e-4)
