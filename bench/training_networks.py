@@ -94,7 +94,7 @@ class _GPT(nn.Module):
         return self.head(self.norm(self.layers(self.tokens(x) + self.places.weight[: x.shape[1]])))
 
 
-def gpt(batch: int = 4) -> Training:
+def gpt(batch: int = 8) -> Training:
     """10.8 million parameters in 76 tensors: six layers 384 wide on characters, 256 of them at a time, with AdamW."""
     torch.manual_seed(0)
     net = _GPT()

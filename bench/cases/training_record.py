@@ -31,7 +31,7 @@ def training_record(setting: Setting) -> Iterator[Row | Unmeasured]:
     themselves took. The peers are given the same: `torch.utils.tensorboard` histograms of every weight and gradient at
     every step, `wandb.watch(log="all", log_freq=1)` offline. Bytes are those of the run's folder by step.
     """
-    for title, make in (("ResNet-20, batch 128", resnet20), ("GPT of 10.8 M parameters, 4 x 256 tokens", gpt)):
+    for title, make in (("ResNet-20, batch 128", resnet20), ("GPT of 10.8 M parameters, 8 x 256 tokens", gpt)):
         yield from _training(title, make, setting)
 
 

@@ -31,7 +31,7 @@ def record(
     exact_every: int = 100,
     activations: bool = True,
     activations_every: int = 10,
-    sample: int = 1024,
+    sample: int = 512,
     updates: Literal["auto", "exact", "sampled"] = "auto",
     histograms: bool = True,
     scaler: Any = None,

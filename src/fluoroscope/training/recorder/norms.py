@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-__all__ = ["PIECE", "flat", "norms", "pieces", "rare_norm", "square"]
+__all__ = ["PIECE", "doubles", "flat", "norms", "pieces", "rare_norm", "square"]
 
 PIECE = 1 << 18
 """Entries of a piece on a processor: 1 MB, which its cache keeps between two readings."""
@@ -46,12 +46,28 @@ def norms(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     """L2 norms (L,) float64 on the tensors' device, without waiting for it."""
     if tensors[0].device.type != "cpu":
         return _on_device(tensors)
-    parts = [[square(p) for p in pieces(t)] for t in tensors]
-    squares = torch.stack([s if s.dtype == torch.float64 else s.double() for part in parts for s in part])
+    found: list[torch.Tensor] = []
+    owners: list[int] = []
+    for i, tensor in enumerate(tensors):
+        if tensor.dtype is torch.float32 and tensor.is_contiguous() and tensor.numel() <= PIECE:
+            long = tensor.view(-1)
+            found.append(long.dot(long))
+            owners.append(i)
+        else:
+            parts = [square(p) for p in pieces(tensor)]
+            found += parts
+            owners += [i] * len(parts)
+    squares = doubles(found)
     if len(squares) == len(tensors):
         return squares.sqrt_()
-    owners = torch.tensor([i for i, part in enumerate(parts) for _ in part])
-    return torch.zeros(len(tensors), dtype=torch.float64).index_add_(0, owners, squares).sqrt_()
+    return torch.zeros(len(tensors), dtype=torch.float64).index_add_(0, torch.tensor(owners), squares).sqrt_()
+
+
+def doubles(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Single numbers as one float64 axis."""
+    if len({n.dtype for n in numbers}) > 1:
+        return torch.stack([n.double() for n in numbers])
+    return torch.stack(list(numbers)).double()
 
 
 def _on_device(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from fluoroscope.results import Array
 from fluoroscope.training.recorder.exact import exact_statistics
 from fluoroscope.training.recorder.norms import norms, rare_norm
 from fluoroscope.training.recorder.samples import Samples
@@ -28,14 +27,14 @@ COPY_LIMIT = 1 << 30
 
 @dataclass(frozen=True)
 class Measured:
-    """What one step gave, still on the device: ``norms`` (Q, L) float64 and ``entries`` (3, n) float32.
+    """What one step gave, still on the device.
 
-    ``present`` (L,) says which parameters have a gradient; ``exact`` (L, 5) statistics by quantity where it was time.
+    ``norms`` (4, L) float64 are those of gradient, weight and update; the last row is zero where there is no gradient.
+    ``entries`` (3, n) float32 are the samples of the three; ``exact`` (L, 5) statistics by quantity where it was time.
     """
 
     names: tuple[str, ...]
     samples: Samples
-    present: Array
     norms: torch.Tensor
     entries: torch.Tensor
     exact: dict[str, torch.Tensor]
@@ -57,7 +56,7 @@ class OptimizerWatch:
         """Look again at which parameters there are."""
         self.watched = watch(self.optimizer, self._names)
         self._parts = [local(p) for p in self.watched.parameters]
-        self._places = [p.data_ptr() for p in self._parts]
+        self._places = self._addresses()
         self.shards = Shards(self.watched.parameters, self._model)
         self.samples = Samples([p.shape for p in self._parts], self.settings.sample)
         size = sum(p.numel() * p.element_size() for p in self._parts)
@@ -84,15 +83,17 @@ class OptimizerWatch:
             self._last = self.samples.take(self._parts)
 
     def _moved(self) -> bool:
-        now = [local(p).data_ptr() for p in self.watched.parameters]
-        return now != self._places
+        return self._addresses() != self._places
+
+    def _addresses(self) -> list[int]:
+        return [getattr(p, "_local_tensor", p).data_ptr() for p in self.watched.parameters]
 
     # ------------------------------------------------------------------ gradients
 
     def gradients(self, exact: bool) -> None:
         """Read the gradients as they are now; divided by the scale that a fused optimizer takes off by itself."""
         scale = getattr(self.optimizer, "grad_scale", None)
-        found = [None if p.grad is None else p.grad.detach() for p in self.watched.parameters]
+        found = [p.grad for p in self.watched.parameters]
         self.present = np.array([g is not None for g in found], bool)
         parts = [None if g is None else local(g) for g in found]
         there = [p for p in parts if p is not None and p.numel()]
@@ -141,12 +142,12 @@ class OptimizerWatch:
             of_weights, of_changes = self._updates.measure()
         else:
             of_weights, of_changes = norms(self._parts), self._estimated(moved)
-        together = torch.stack([self._gradient_norms, of_weights, of_changes])
+        there = torch.as_tensor(self.present, dtype=torch.float64).to(of_weights.device, non_blocking=True)
+        together = torch.stack([self._gradient_norms, of_weights, of_changes, there])
         nonfinite = self._mend(together)
         measured = Measured(
             self.watched.names,
             self.samples,
-            self.present,
             self.shards.whole(together),
             torch.stack([self._gradient_entries, entries, moved]),
             self._exact,

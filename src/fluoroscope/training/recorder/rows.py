@@ -20,6 +20,7 @@ from fluoroscope.training.store.writer import RunWriter
 __all__ = ["Later", "Rows"]
 
 QUANTITY = ("gradient", "weight", "update")
+NEVER = missing(1)[0]
 
 
 @dataclass
@@ -73,25 +74,24 @@ class Rows:
 
     def parameters(self, step: int, time: float, measured: Measured, found: dict[str, Array]) -> dict[str, float]:
         """Write one optimizer's parameters; returns the norms of all of them together."""
-        statistics: dict[str, Array] = {}
-        counts: dict[str, Array] = {}
-        absent = ~measured.present
+        norms, entries, samples = found["norms"], np.ascontiguousarray(found["entries"]), measured.samples
+        absent = norms[3] == 0
+        ratio = missing(len(absent))
         with np.errstate(over="ignore", invalid="ignore"):  # infinity over infinity is NaN, and is recorded as that
-            ratio = np.divide(
-                found["norms"][2], found["norms"][1], where=found["norms"][1] > 0, out=_never(len(absent))
-            )
-        for i, quantity in enumerate(QUANTITY):
-            statistics[f"{quantity}/norm"] = found["norms"][i].astype(np.float32)
-            entries = np.ascontiguousarray(found["entries"][i])
-            for key, values in measured.samples.statistics(entries).items():
-                statistics[f"{quantity}/{key}"] = _where_sampled(values, measured)
-            if self.histograms:
-                counts[quantity] = measured.samples.histogram(entries)
+            np.divide(norms[2], norms[1], where=norms[1] != 0, out=ratio, casting="same_kind")
+        sampled = samples.statistics(entries)
+        for values in sampled.values():
+            values[:, samples.sizes == 0] = NEVER
+        with np.errstate(over="ignore"):
+            statistics = {f"{q}/norm": norms[i].astype(np.float32) for i, q in enumerate(QUANTITY)}
+        statistics |= {f"{q}/{k}": v[i] for i, q in enumerate(QUANTITY) for k, v in sampled.items()}
         statistics["update/ratio"] = ratio
         for key, values in statistics.items():
             if key.startswith("gradient/"):
-                values[absent] = missing(1)[0]
-        if "gradient" in counts:
+                values[absent] = NEVER
+        counts: dict[str, Array] = {}
+        if self.histograms:
+            counts = dict(zip(QUANTITY, samples.histograms(entries), strict=True))
             counts["gradient"][absent] = 0
         self.writer.tensors(step, measured.names, statistics, counts, time=time, facts=self._about(measured))
         self._exact(step, time, measured, found)
@@ -115,7 +115,7 @@ class Rows:
             }
             for key, values in statistics.items():
                 if key.startswith("gradient/"):
-                    values[~measured.present] = missing(1)[0]
+                    values[found["norms"][3] == 0] = NEVER
             self.writer.tensors(step, measured.names, statistics, time=time, facts=EXACT)
 
     def _nonfinite(self, step: int, time: float, measured: Measured) -> None:
@@ -134,16 +134,6 @@ EXACT = {"exact": True}
 
 def _how(measured: Measured) -> str:
     return "estimated from samples" if measured.estimated else "exact"
-
-
-def _never(count: int) -> Array:
-    return missing(count)
-
-
-def _where_sampled(values: Array, measured: Measured) -> Array:
-    made = values.astype(np.float32)
-    made[measured.samples.sizes == 0] = missing(1)[0]
-    return made
 
 
 def _total(norms: Array) -> float:

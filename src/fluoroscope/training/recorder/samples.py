@@ -22,6 +22,7 @@ LOWEST, HIGHEST = -48, 16
 """Exponents of two of the smallest and the largest magnitude that histograms tell apart."""
 SIDE = HIGHEST - LOWEST
 BINS = 2 * SIDE + 1
+CODES = 512
 EDGES = np.concatenate([-(2.0 ** np.arange(HIGHEST, LOWEST - 1, -1)), 2.0 ** np.arange(LOWEST, HIGHEST + 1)])
 """Edges (B + 1,) of the histograms: factors of two, and one bin around zero for what is below 2**-48."""
 
@@ -56,6 +57,7 @@ class Samples:
         self.starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
         self._full = np.flatnonzero(self.sizes)
         self._owner = np.repeat(np.arange(len(shapes)), self.sizes)
+        self._owners = np.zeros(0, np.int64)
 
     def take(self, tensors: Sequence[torch.Tensor | Entries | None]) -> torch.Tensor:
         """The entries of all tensors as one axis, float32, on their device; NaN for a tensor that is not there."""
@@ -84,38 +86,53 @@ class Samples:
         return long[::stride][:take]
 
     def statistics(self, entries: Array) -> dict[str, Array]:
-        """Mean, standard deviation, minimum, maximum and share of exact zeros (L,) of each tensor's entries."""
-        found = {key: np.full(len(self.sizes), np.nan) for key in ("mean", "std", "min", "max", "zero_share")}
-        if not len(entries):
+        """Mean, standard deviation, minimum, maximum and share of zeros (Q, L) of each tensor's ``entries`` (Q, n)."""
+        shape = (len(entries), len(self.sizes))
+        found = {key: np.full(shape, np.nan, np.float32) for key in ("mean", "std", "min", "max", "zero_share")}
+        if not entries.size:
             return found
         where, sizes, starts = self._full, self.sizes[self._full], self.starts[self._full]
         with np.errstate(invalid="ignore", over="ignore"):
             wide = entries.astype(np.float64)
-            mean = np.add.reduceat(wide, starts) / sizes
-            wide -= np.repeat(mean, sizes)
+            mean = np.add.reduceat(wide, starts, axis=1) / sizes
+            wide -= np.repeat(mean, sizes, axis=1)
             np.square(wide, out=wide)
-            found["std"][where] = np.sqrt(np.add.reduceat(wide, starts) / sizes)
-            found["mean"][where] = mean
-            found["min"][where] = np.minimum.reduceat(entries, starts)
-            found["max"][where] = np.maximum.reduceat(entries, starts)
-            found["zero_share"][where] = np.add.reduceat((entries == 0).astype(np.int64), starts) / sizes
+            found["std"][:, where] = np.sqrt(np.add.reduceat(wide, starts, axis=1) / sizes)
+            found["mean"][:, where] = mean
+            found["min"][:, where] = np.minimum.reduceat(entries, starts, axis=1)
+            found["max"][:, where] = np.maximum.reduceat(entries, starts, axis=1)
+            found["zero_share"][:, where] = np.add.reduceat((entries == 0).astype(np.int64), starts, axis=1) / sizes
         return found
 
-    def histogram(self, entries: Array) -> Array:
-        """Counts (L, B) of each tensor's finite entries between :data:`EDGES`."""
-        return counts(entries, self._owner, len(self.sizes))
+    def histograms(self, entries: Array) -> Array:
+        """Counts (Q, L, B) of each tensor's finite ``entries`` (Q, n) between :data:`EDGES`."""
+        tensors = len(self.sizes)
+        if len(self._owners) != entries.size:
+            shifts = tensors * np.arange(len(entries))[:, None]
+            self._owners = ((self._owner + shifts).reshape(-1) * CODES).astype(np.int64)
+        found = counts(entries.reshape(-1), self._owners, tensors * len(entries))
+        return found.reshape(len(entries), tensors, BINS)
 
 
-def counts(entries: Array, owner: Array, tensors: int) -> Array:
-    """Counts (L, B) of float32 ``entries``, each belonging to the tensor ``owner``; NaN and infinity are not counted.
+def counts(entries: Array, owners: Array, tensors: int) -> Array:
+    """Counts (L, B) of float32 ``entries``, each belonging to the tensor ``owners / CODES``; NaN and infinity are not
+    counted.
 
-    The exponent is read from the bits: no logarithm is taken.
+    Sign and exponent are the nine highest bits: no logarithm is taken.
     """
-    bits = np.ascontiguousarray(entries, np.float32).view(np.int32)
-    exponent = (bits >> 23) & 0xFF
+    codes = np.ascontiguousarray(entries, np.float32).view(np.uint32) >> 23
+    found = np.bincount(owners + codes, minlength=tensors * CODES).reshape(tensors, CODES)
+    return np.add.reduceat(found[:, _ORDER], _BEGINS, axis=1)
+
+
+def _bins() -> tuple[Array, Array]:
+    """Codes of sign and exponent in the order of the values they stand for, and where each bin begins among them."""
+    exponent = np.arange(CODES) & 0xFF
     step = np.clip(exponent - (127 + LOWEST - 1), 0, SIDE)
-    place = owner * BINS + SIDE + np.where(bits < 0, -step, step)
-    finite = exponent != 0xFF
-    if not finite.all():
-        place = place[finite]
-    return np.bincount(place, minlength=tensors * BINS).reshape(tensors, BINS)
+    bins = SIDE + np.where(np.arange(CODES) >= 256, -step, step)
+    finite = np.flatnonzero(exponent != 0xFF)
+    order = finite[np.argsort(bins[finite], kind="stable")]
+    return order, np.searchsorted(bins[order], np.arange(BINS))
+
+
+_ORDER, _BEGINS = _bins()

@@ -21,7 +21,7 @@ class Settings:
     every: int = 1
     exact_every: int = 100
     activations_every: int = 10
-    sample: int = 1024
+    sample: int = 512
     updates: Literal["auto", "exact", "sampled"] = "auto"
     histograms: bool = True
     noise_every: int = 0

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from fluoroscope.training.recorder.norms import PIECE, flat, pieces, square
+from fluoroscope.training.recorder.norms import PIECE, doubles, flat, pieces, square
 
 __all__ = ["Updates"]
 
@@ -54,18 +54,19 @@ class Updates:
         of_weights, of_changes = [], []
         for weight, copy, room in self._work:
             if room is not None:
-                change = torch.sub(weight, copy, out=room)
+                torch.sub(weight, copy, out=room)
+                of_changes.append(room.dot(room))
+                of_weights.append(weight.dot(weight))
             else:
-                change = (_wide(weight) - _wide(copy)).reshape(-1)
-            of_changes.append(square(change))
-            of_weights.append(square(weight if weight.ndim == 1 else weight.reshape(-1)))
+                of_changes.append(square((_wide(weight) - _wide(copy)).reshape(-1)))
+                of_weights.append(square(weight.reshape(-1)))
             copy.copy_(weight)
         return self._added(of_weights), self._added(of_changes)
 
     def _added(self, parts: list[torch.Tensor]) -> torch.Tensor:
         if not parts:
             return torch.zeros(0, dtype=torch.float64)
-        squares = torch.stack([p.double() for p in parts])
+        squares = doubles(parts)
         total = torch.zeros(len(self.weights), dtype=torch.float64, device=squares.device)
         return total.index_add_(0, self._owners, squares).sqrt_()
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 __all__ = ["Watched", "clean_name", "layer_of", "local", "parameter_names", "watch"]
 
+_PLAIN = (torch.Tensor, nn.Parameter)
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
@@ -66,6 +67,8 @@ def layer_of(name: str) -> str:
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
     """What this process holds of a tensor: the shard of a DTensor, the entries of a sparse one, else all; detached."""
+    if type(tensor) in _PLAIN and tensor.layout is torch.strided and not tensor.is_complex():
+        return tensor.detach() if tensor.requires_grad else tensor
     part: Any = getattr(tensor, "_local_tensor", tensor)
     part = part.detach()
     if part.is_sparse:

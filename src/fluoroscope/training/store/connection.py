@@ -133,7 +133,11 @@ class WriterConnection:
         with self._lock:
             sql, self.sql = self.sql, None
             if sql is not None:
-                for statement in ("PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA journal_mode = DELETE"):
+                for statement in (
+                    "PRAGMA incremental_vacuum",
+                    "PRAGMA wal_checkpoint(TRUNCATE)",
+                    "PRAGMA journal_mode = DELETE",
+                ):
                     with contextlib.suppress(sqlite3.Error):
                         sql.execute(statement)
                 sql.close()

@@ -18,7 +18,7 @@ import numpy as np
 from fluoroscope.errors import ResultFileError
 from fluoroscope.results import Array
 from fluoroscope.training.store import schema
-from fluoroscope.training.store.coding import FLOAT, SMALL, unpack_counts, unpack_floats, unpack_steps
+from fluoroscope.training.store.coding import FLOAT, SMALL, unpack_counts, unpack_floats, unpack_steps, unpack_table
 from fluoroscope.training.store.tensor_rows import TensorLayout
 
 __all__ = ["Reader", "TensorTable", "opened"]
@@ -187,7 +187,7 @@ class Reader:
             yield self._table(number, layout, wanted, binned)
 
     def _table(self, number: int, layout: TensorLayout, wanted: list[str], binned: list[str]) -> TensorTable:
-        size, shape = len(layout.names), (-1, len(layout.names))
+        size = len(layout.names)
         parts = "SELECT DISTINCT count, steps, times, axis FROM tensor_chunks JOIN axes ON axes.id = axis"
         axes = self._sql.execute(f"{parts} WHERE layout = ? ORDER BY axis", (number,)).fetchall()
         tail = self._sql.execute(
@@ -196,10 +196,7 @@ class Reader:
         rows = np.frombuffer(b"".join([r[2] for r in tail]), SMALL).reshape(len(tail), len(layout.quantities), size)
         statistics = {
             q: np.concatenate(
-                [
-                    np.frombuffer(b"".join(self._blobs(number, q)), SMALL).reshape(shape),
-                    rows[:, layout.quantities.index(q)],
-                ]
+                [*(unpack_table(b, size) for b in self._blobs(number, q)), rows[:, layout.quantities.index(q)]]
             )
             for q in wanted
         }

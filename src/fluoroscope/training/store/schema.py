@@ -40,6 +40,7 @@ CREATE INDEX tensor_chunks_of_quantity ON tensor_chunks (quantity, axis);
 
 def create(connection: sqlite3.Connection) -> None:
     """An empty file of the newest version."""
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # pages of the tail are given back at the end
     connection.executescript(f"BEGIN; {_TABLES} {_TENSORS} {_stamp(VERSION)} COMMIT;")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fluoroscope.errors import InputError
 from fluoroscope.results import Array
-from fluoroscope.training.store.coding import SMALL, pack_counts, pack_steps
+from fluoroscope.training.store.coding import SMALL, pack_counts, pack_steps, pack_table
 from fluoroscope.training.store.plain_values import plain_values
 
 __all__ = ["TensorLayout", "TensorRows"]
@@ -125,7 +125,7 @@ class TensorRows:
             times = np.array([r[1] for r in rows], "<f8").tobytes()
             place = connection.execute("INSERT INTO axes VALUES (NULL, ?, ?, ?)", (*axis, times)).lastrowid
             entries = [
-                (number, quantity, place, np.stack([r[2][i] for r in rows]).tobytes())
+                (number, quantity, place, pack_table(np.stack([r[2][i] for r in rows])))
                 for i, quantity in enumerate(layout.quantities)
             ] + [
                 (number, f"{quantity}/counts", place, pack_counts(np.stack([r[3][i] for r in rows])))
