@@ -140,3 +140,12 @@ def test_a_browser_follows_a_run(chromium: Any, tmp_path: Path) -> None:
     page.wait_for_selector("text=does not answer", timeout=15000)
     page.close()
     assert not errors
+
+
+def test_the_diagnosis_is_on_the_page_and_what_was_logged_stands_first(client: TestClient, tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path, "run")
+    for step in range(60):
+        writer.scalars(step, {"learning_rate": 0.1, "accuracy": 0.5, "loss": 1.0 if step < 30 else float("nan")})
+    panels = {p["title"]: p for p in document(client, "/live/run/run")["sections"][0]["panels"]}
+    assert "Diagnosis" in panels
+    assert [s["name"] for s in panels["Curves"]["series"]] == ["loss", "accuracy", "learning_rate"]

@@ -13,10 +13,13 @@ import numpy as np
 
 from fluoroscope.render.page import PanelError, Section
 from fluoroscope.results import History, Result, Series, TensorHistograms, TensorHistory
+from fluoroscope.training.diagnosis import diagnose
 
 __all__ = ["compared", "facts_of", "row_of", "sections_of", "stamp_of", "thinned"]
 
 LAST_VALUES = 4
+RECORDED = ("learning_rate", "memory", "norm", "time")
+"""What the recorder adds by itself stands behind what the user logs."""
 LONG = 20_000
 """Points of a series that a browser is sent at once."""
 
@@ -72,15 +75,18 @@ def facts_of(run: Any) -> list[tuple[str, str]]:
     row = row_of(run)
     facts = [("State", run.state), ("Last step", f"{row['steps']:,}"), ("Started", row["started"])]
     environment = flat(run.environment or {})
-    facts += [(key, str(environment[key])) for key in ("git", "git.commit", "device", "torch") if environment.get(key)]
+    facts += [
+        (key, str(environment[key])[:12]) for key in ("git", "git.commit", "device", "torch") if environment.get(key)
+    ]
     return facts + [(key, value) for key, value in row["config"][:8]]
 
 
 def sections_of(run: Any) -> list[Section]:
     """A run's curves, its layers, and what the diagnosis says of it."""
     results = [
+        _made("Diagnosis", lambda: diagnose(run)),
         _made("Curves", lambda: _shortened(run)),
-        _made("Layers", lambda: thinned(run.tensor_history())),
+        _made("Layers", lambda: thinned(run.tensor_history()).replace(title="Layers")),
     ]
     kept = [r for r in results if not _empty(r)]
     return [Section("during", "During training", "What is recorded while the network learns, as it comes in.", kept)]
@@ -95,6 +101,8 @@ def compared(runs: Sequence[Any]) -> list[Section]:
 def _shortened(run: Any) -> History:
     """The run's curves; of very long ones the least and the greatest value of each stretch."""
     found: History = run.history()
+    order = sorted(found.series, key=lambda name: (name.partition("/")[0] in RECORDED, _interest(name)))
+    found = found.replace(title="Curves", series={name: found.series[name] for name in order})
     long = [name for name, s in found.series.items() if len(s.steps) > LONG]
     if not long:
         return found
