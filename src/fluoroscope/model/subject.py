@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from fluoroscope.errors import ModelError
-from fluoroscope.model.walk import every_module
+from fluoroscope.model.walk import each_module, every_module
 
 __all__ = ["Subject", "as_subject", "fingerprint"]
 
@@ -97,10 +97,11 @@ def as_subject(model: nn.Module | Subject) -> Subject:
 
 
 def _first_tensor(module: nn.Module) -> torch.Tensor:
-    for tensors in (module.parameters(), module.buffers()):
-        for tensor in tensors:
-            if tensor.is_floating_point() and not is_lazy(tensor):
-                return tensor
+    for table in ("_parameters", "_buffers"):
+        for part in each_module(module):
+            for tensor in getattr(part, table).values():
+                if tensor is not None and tensor.is_floating_point() and not is_lazy(tensor):
+                    return tensor  # type: ignore[no-any-return]
     return torch.empty(0)
 
 
