@@ -31,6 +31,7 @@ def _recurrent(args: Any) -> int:
 
 # Operations that torch's own registry does not list: the fused forms that it picks on a CPU.
 EXTRA: dict[Any, Callable[[Any, Any], int]] = {
+    aten._grouped_mm: lambda args, out: 2 * int(args[0].shape[-1] * out.numel()),
     aten._scaled_dot_product_flash_attention_for_cpu: lambda args, out: _attention(*(a.shape for a in args[:3])),
     aten.mkldnn_rnn_layer: lambda args, out: _recurrent(args),
 }

@@ -103,6 +103,15 @@ def _unique(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
     return tuple(made[: len(func._schema.returns)])
 
 
+def _grouped(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
+    """Products of groups of rows with a matrix each; torch works out its shape for bfloat16 only."""
+    rows, matrices = args[:2]
+    if rows.ndim != 2 or matrices.ndim != 3:
+        return func(*args, **kwargs)
+    dtype = kwargs.get("out_dtype") or rows.dtype
+    return torch.empty(rows.shape[0], matrices.shape[2], dtype=dtype, device="meta")
+
+
 QUESTIONS: dict[Any, Callable[..., Any]] = {
     aten._local_scalar_dense.default: _scalar,
     aten.equal.default: _equal,
@@ -114,6 +123,7 @@ QUESTIONS: dict[Any, Callable[..., Any]] = {
     aten._unique2.default: _unique,
     aten._unique.default: _unique,
     aten.unique_consecutive.default: _unique,
+    aten._grouped_mm.default: _grouped,
 }
 
 

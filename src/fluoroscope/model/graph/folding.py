@@ -16,8 +16,11 @@ from fluoroscope.model.graph.steps import ENTRY, Step
 __all__ = ["LONGEST_PERIOD", "Run", "runs"]
 
 LONGEST_PERIOD = 256
-LEAST_OPERATIONS = 4
+LEAST_OPERATIONS = 8
 LEAST_GROUPS = 3
+LEAST_BESIDE = 4
+"""How often something has to repeat to be worth a fold; three layers side by side are often queries, keys, values."""
+
 FOLDING = ("module", "operation", "function")
 
 Repeat = Literal["", "repetition", "parallel", "recurrence"]
@@ -95,9 +98,10 @@ def _checked(children: Sequence[Step], start: int, period: int, times: int) -> R
     block = children[start : start + period]
     modules = [c for c in block if c.role == "module"]
     enough = 2 if any(len(c.children) > 1 for c in modules) else LEAST_GROUPS if modules else LEAST_OPERATIONS
-    if times < enough:
+    repeat = _repeat(children, start, period)
+    if times < (max(enough, LEAST_BESIDE) if repeat == "parallel" else enough):
         return None
-    return Run(start, period, times, _repeat(children, start, period))
+    return Run(start, period, times, repeat)
 
 
 Wire = tuple[str, int, int]

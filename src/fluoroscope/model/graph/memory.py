@@ -17,6 +17,7 @@ from torch import nn
 
 from fluoroscope.model.graph.assumptions import MEAN, RANGE
 from fluoroscope.model.graph.nested import mapped, tensors_in
+from fluoroscope.model.graph.signature import own_containers
 from fluoroscope.model.graph.steps import Step, Value
 
 if TYPE_CHECKING:
@@ -251,11 +252,10 @@ def _is_plain(item: Any) -> bool:
 
 def _containers(module: nn.Module) -> list[tuple[Any, int, Any]]:
     """A module's own lists, dicts and sets with what they hold, to see whether a forward fills them."""
-    found = []
-    for name, value in module.__dict__.items():
-        if type(value) in (list, dict, set) and not name.startswith("_"):
-            found.append((value, len(value), tuple(map(id, value.values() if type(value) is dict else value))))
-    return found
+    return [
+        (held, len(held), tuple(map(id, held.values() if type(held) is dict else held)))
+        for held in own_containers(module)
+    ]
 
 
 def _differs(container: Any, count: int, members: Any) -> bool:

@@ -8,19 +8,44 @@ the trace runs, so that it is noticed when a forward reads one: then its module 
 from __future__ import annotations
 
 import re
-from types import BuiltinFunctionType, FunctionType
+from enum import Enum
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["Hidden", "Signatures"]
+__all__ = ["Hidden", "Signatures", "own_containers", "own_state"]
 
 COUNTING = re.compile(r"(^|_)(idx|index|id|number|layer|layer_num|block_num|depth|i)$")
 GROWING = re.compile(r"drop(out)?_?(path|prob|rate|p)?$|^p$")
 PLAIN = (int, float, str, bool, type(None), complex, bytes, torch.dtype, torch.device, torch.Size)
 MACHINERY = frozenset(nn.Module().__dict__) | {"_is_hf_initialized", "_is_full_backward_hook", "_compiled_call_impl"}
+SIMPLE = frozenset({int, float, str, bool, type(None), tuple, torch.Size, torch.dtype, torch.Tensor, FunctionType})
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+
+
+def own_state(value: Any) -> dict[str, Any] | None:
+    """The attributes of a plain object; None for tensors, modules, code, and whatever has none."""
+    if isinstance(value, (torch.Tensor, nn.Module, type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)):
+        return None
+    held = getattr(value, "__dict__", None)
+    return held if type(held) is dict else None
+
+
+def own_containers(module: nn.Module) -> list[Any]:
+    """What a forward might fill or change besides tensors: a module's lists, dicts, sets, and attributes of objects."""
+    found: list[Any] = []
+    for name, value in module.__dict__.items():
+        kind = type(value)
+        if kind in SIMPLE or name in MACHINERY:
+            continue
+        if kind in (list, dict, set):
+            found.append(value)
+        elif (held := own_state(value)) is not None:
+            found.append(held)
+    return found
 
 
 class Hidden:
@@ -59,6 +84,8 @@ class Signatures:
         self.shallow: dict[int, Any] = {}
         self._numbers: dict[Any, int] = {}
         self._alive: list[Any] = []
+        self._objects: dict[int, Any] = {}
+        self._depth = 0
 
     def of(self, module: nn.Module) -> int:
         """The signature of a module with all that is inside it."""
@@ -116,9 +143,25 @@ class Signatures:
             return type(value), tuple([self._plain(v) for v in value])
         if isinstance(value, dict) and len(value) < 64:
             return dict, tuple([(self._plain(k), self._plain(v)) for k, v in value.items()])
-        if not isinstance(value, (FunctionType, BuiltinFunctionType, type)):
+        if isinstance(value, partial):
+            return partial, self._plain(value.func), self._plain(value.args), self._plain(value.keywords)
+        if isinstance(value, Enum):
+            return type(value), value.name
+        if isinstance(value, (FunctionType, BuiltinFunctionType, type)):
+            return type(value), id(value)
+        return self._object(value)
+
+    def _object(self, value: Any) -> Any:
+        """An object by what it holds, a level or two deep: configurations are often copied for every layer."""
+        if id(value) not in self._objects:
             self._alive.append(value)
-        return type(value), id(value)
+            self._objects[id(value)] = (type(value), id(value))  # also what it is where it holds itself
+            held = own_state(value)
+            if held is not None and len(held) < 256 and self._depth < 2:
+                self._depth += 1
+                self._objects[id(value)] = (type(value), self._numbered(self._plain(tuple(held.items()))))
+                self._depth -= 1
+        return self._objects[id(value)]
 
 
 def _tensor(tensor: torch.Tensor | None) -> Any:

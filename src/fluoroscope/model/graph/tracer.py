@@ -159,6 +159,11 @@ class Tracer:
         """An input of the network."""
         self.mark(tensor, self.builder.input(name, self.described(tensor)))
 
+    def finish(self, outputs: list[tuple[str, torch.Tensor]]) -> None:
+        """The outputs of the network; none where its forward failed."""
+        for name, tensor in outputs:
+            self.builder.output(name or "output", self.source(tensor), self.described(tensor))
+
     # ------------------------------------------------------------------ functions
 
     def function(self, func: Any, args: Any, kwargs: Any) -> Any:

@@ -103,8 +103,8 @@ def _traced(
                 raise
             except Exception as failure:  # noqa: BLE001 (whatever the network raises: the graph so far is the answer)
                 error = failure
-        if error is None:
-            _outputs(tracer, result)
+        labelled = list(_labelled(result, "")) if error is None else []
+        tracer.finish(labelled)
     root = tracer.builder.root
     if error is not None:
         _failed(tracer, root, error)
@@ -193,6 +193,8 @@ def _inputs(
                 made = _meta_like(tensor.detach())
             else:
                 made = tensor.detach().cpu().clone()
+            if isinstance(tracer, GradientTracer) and tensor.requires_grad:
+                made.requires_grad_()
             label = name if count == 1 else f"{name}.{number}"
             tracer.take(label, made)
             return made
@@ -213,11 +215,6 @@ def _argument_names(module: nn.Module, count: int) -> list[str]:
     known = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     known += [f"input.{i}" if i else "input" for i in range(len(known), count)]
     return known[:count]
-
-
-def _outputs(tracer: Tracer, result: Any) -> None:
-    for name, tensor in _labelled(result, ""):
-        tracer.builder.output(name or "output", tracer.source(tensor), tracer.described(tensor))
 
 
 def _labelled(item: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from fluoroscope.model.graph.signature import own_containers
+
 if TYPE_CHECKING:
     from fluoroscope.model.graph.tracer import Tracer
 
@@ -52,10 +54,9 @@ class _Changes:
 
     def entering(self, module: nn.Module) -> None:
         """A module is about to run: remember what its own containers hold."""
-        for name, value in module.__dict__.items():
-            kind = type(value)
-            if kind in (list, dict, set) and not name.startswith("_") and id(value) not in self.containers:
-                self.containers[id(value)] = (value, kind(value))
+        for value in own_containers(module):
+            if id(value) not in self.containers:
+                self.containers[id(value)] = (value, type(value)(value))
 
     def restore(self) -> None:
         """Put everything back, in the order in which it was."""
