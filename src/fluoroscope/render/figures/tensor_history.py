@@ -78,7 +78,7 @@ class TensorHistoryDrawing(Drawing):
                     drawn = _heat(result, name, ax, theme)
                     if drawn is not None:
                         unit = result.units.get(name, "")
-                        bar = color_bar(figure, drawn, ax, "" if unit == "share" else unit, theme, fraction=0.03)
+                        bar = color_bar(figure, drawn, ax, "" if unit in ("share", "1") else unit, theme, fraction=0.03)
                         if unit == "share":
                             bar.ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g} %")
             heading(figure, result, theme, _facts(result) if self.layer is None else [])
