@@ -272,8 +272,17 @@ def forwarded(network: Network) -> None:
     network.layer1.forward = functools.partial(lambda x: x * 3)  # type: ignore[method-assign]
 
 
+class Loud(Block):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x) - 1
+
+
+def of_another_class(network: Network) -> None:
+    network.layer1.__class__ = Loud
+
+
 NUMBERS = [step, through_data, one_bit, through_numpy, shuffled, swapped, statistics]
-OBJECTS = [replaced, attribute, inside_a_list, hooked, padded, forwarded]
+OBJECTS = [replaced, attribute, inside_a_list, hooked, padded, forwarded, of_another_class]
 
 
 @pytest.mark.parametrize("change", [*NUMBERS, *OBJECTS], ids=lambda f: f.__name__)

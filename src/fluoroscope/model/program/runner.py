@@ -4,13 +4,15 @@ one reads it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
 from fluoroscope.model.program.compiling import Program
 from fluoroscope.model.program.steps import Step
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "portions"]
 
 BATCH_BYTES = 24e6
 """What a step of the local part reads and writes for the examples that run together."""
@@ -37,7 +39,7 @@ class Runner:
     def __call__(self, inputs: torch.Tensor) -> list[torch.Tensor]:
         """The outputs (N, ...) in the program's order, channels last in memory where they are maps."""
         with torch.no_grad():
-            parts = [self._maps(inputs[a : a + self.rows]) for a in range(0, len(inputs), self.rows)]
+            parts = [self._maps(inputs[a:b]) for a, b in portions(len(inputs), self.rows)]
             values = {i: torch.cat([p[i] for p in parts]) if len(parts) > 1 else parts[0][i] for i in parts[0]}
             return self._end(values, len(inputs))
 
@@ -55,6 +57,13 @@ class Runner:
             values[step.out] = step.whole(values, count)
             _forget(step, values, self._tail_last, set(self.program.outputs))
         return [values[i] for i in self.program.outputs]
+
+
+def portions(count: int, most: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of parts of nearly the same length, none longer than ``most``."""
+    parts = -(-count // most)
+    for i in range(parts):
+        yield i * count // parts, (i + 1) * count // parts
 
 
 def _last_readers(steps: list[Step]) -> dict[int, int]:

@@ -12,6 +12,7 @@ import dis
 import enum
 import functools
 import sys
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterator, MutableMapping
 from operator import is_
@@ -55,16 +56,16 @@ class Surroundings:
         self._empty: list[Any] = []
         self._names: list[tuple[Any, str, Any]] = []
         self._cells: list[tuple[Any, Any]] = []
+        self._kinds: list[tuple[weakref.ref[nn.Module], type]] = []
         self._seen: dict[int, Any] = {}
-        self._root: nn.Module | None = module
         self._module(module)
-        self._root = None
         self._seen.clear()
 
     def same(self) -> bool:
         """Whether all of it is as it was."""
         return (
             not any(self._empty)
+            and all(type(module()) is kind for module, kind in self._kinds)
             and all(
                 len(now) == len(kept) and all(map(is_, now.values(), kept.values())) for now, kept in self._attributes
             )
@@ -86,6 +87,7 @@ class Surroundings:
             return
         if any(module.__dict__.get(name) for name in HOOKS):
             raise Unseen(f"{type(module).__name__} has hooks")
+        self._kinds.append((weakref.ref(module), type(module)))
         kept = {k: v for k, v in module.__dict__.items() if not k.startswith(BOOKKEEPING)}
         self._attributes.append((module.__dict__, module.__dict__.copy()))
         for name, value in kept.items():

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from fluoroscope.model.program.compiling import CUTS, Unsupported, compiled
 from fluoroscope.model.program.kernels import Convolution
 from fluoroscope.model.program.operations import Operations
-from fluoroscope.model.program.runner import Runner
+from fluoroscope.model.program.runner import Runner, portions
 from fluoroscope.model.program.steps import Sliding, Step, Values
 
 __all__ = ["TapedProgram"]
@@ -41,7 +41,7 @@ class TapedProgram:
     def run(self, leaf: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(output, scores) for inputs (N, ...), a few at a time."""
         with torch.enable_grad():
-            parts = [self._some(leaf[a : a + self.rows]) for a in range(0, len(leaf), self.rows)]
+            parts = [self._some(leaf[a:b]) for a, b in portions(len(leaf), self.rows)]
             output, scores = (torch.cat(p) if len(parts) > 1 else p[0] for p in zip(*parts, strict=True))
         return (scores, scores) if self.ends[0] == self.ends[1] else (output, scores)
 
