@@ -79,6 +79,12 @@ export function centred(camera: Camera, box: Rect, window: Size): Camera {
   };
 }
 
+/** Whether all of the picture is in the window, large enough to be read. */
+export function fits(camera: Camera, picture: Size, window: Size): boolean {
+  const { x, y, scale } = camera;
+  return scale >= READABLE && x >= 0 && y >= 0 && x + picture.width * scale <= window.width && y + picture.height * scale <= window.height;
+}
+
 /** The part of the picture that is seen. */
 export function seen(camera: Camera, window: Size): Rect {
   return { x: -camera.x / camera.scale, y: -camera.y / camera.scale, width: window.width / camera.scale, height: window.height / camera.scale };

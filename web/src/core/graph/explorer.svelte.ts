@@ -1,5 +1,5 @@
 // What a reader does with a graph: one object that the picture, the lists and the tools share.
-import { centred, held, least, opening, panned, showing, whole, zoomed, type Camera, type Size } from './camera';
+import { centred, fits, held, least, opening, panned, showing, whole, zoomed, type Camera, type Size } from './camera';
 import { levelOf, levels, openTo, revealing, toggled, type Open } from './fold';
 import { boxOf } from './hit';
 import { hubLinks } from './lift';
@@ -32,6 +32,8 @@ export class Explorer {
   /** The node from which a way is looked for: the next one chosen is its end. */
   from = $state(-1);
   note = $state('');
+  /** The share of the window, from below, that details cover when something is chosen. */
+  covered = 0;
   camera = $state.raw<Camera>({ x: 0, y: 0, scale: 1 });
   window = $state.raw<Size>({ width: 0, height: 0 });
 
@@ -138,7 +140,9 @@ export class Explorer {
     this.open = revealing(this.graph, this.open, id);
     this.select(id);
     const box = boxOf(this.scene, id);
-    this.glide(middle ? centred(this.camera, box, this.window) : showing(this.camera, box, this.window));
+    const room = { width: this.window.width, height: this.window.height * (1 - this.covered) };
+    if (middle && !fits(this.camera, this.scene.size, room)) this.glide(centred(this.camera, box, room));
+    else this.glide(showing(this.camera, box, room));
   }
 
   find(text: string): void {
@@ -193,7 +197,7 @@ export class Explorer {
   }
 
   #name(id: number): string {
-    const { label, type } = this.graph.nodes[id];
-    return (label || type || 'the network').slice(0, 80);
+    const { label, type, role } = this.graph.nodes[id];
+    return (label || type || role).slice(0, 80);
   }
 }

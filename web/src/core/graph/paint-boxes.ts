@@ -43,16 +43,33 @@ function shape({ c, scale }: Canvas, x: number, y: number, w: number, h: number,
 }
 
 export function paintBoxes(canvas: Canvas): void {
-  const { c, picture: { graph, scene } } = canvas;
+  const { c, picture: { graph, scene }, look: { path } } = canvas;
   const part = onPath(canvas);
+  if (canvas.scale < DETAIL.round && !path) return afar(canvas);
   for (const id of canvas.nodes) {
     const node = graph.nodes[id];
     c.globalAlpha = part(id) ? 1 : FAINT;
     if (scene.open[id]) header(canvas, node);
     else box(canvas, node);
-    if (canvas.scale >= DETAIL.marks) marks(canvas, node);
   }
   c.globalAlpha = 1;
+}
+
+/** From afar the kind is all that can be told: plain boxes, all of one colour at once. */
+function afar({ c, picture: { graph, scene }, look, nodes }: Canvas): void {
+  const by = new Map<string, number[]>();
+  for (const id of nodes) {
+    if (scene.open[id]) continue;
+    const node = graph.nodes[id];
+    const colour = node.error ? look.colours.bad : look.paint(node).far;
+    const list = by.get(colour);
+    if (list) list.push(id);
+    else by.set(colour, [id]);
+  }
+  for (const [colour, ids] of by) {
+    c.fillStyle = colour;
+    for (const id of ids) c.fillRect(scene.x[id], scene.y[id], scene.width[id], scene.height[id]);
+  }
 }
 
 function box(canvas: Canvas, node: GraphNode): void {
@@ -64,10 +81,8 @@ function box(canvas: Canvas, node: GraphNode): void {
   c.strokeStyle = failed ? look.colours.bad : tint.edge;
   c.lineWidth = Math.max(failed ? 2 : 1, 0.6 / scale);
   if (scale < DETAIL.round) {
-    // from afar the kind is all that can be told
-    c.fillStyle = tint.bar ? mixed(tint.fill, tint.bar, 0.35) : tint.fill;
+    c.fillStyle = tint.far;
     c.fillRect(x, y, w, h);
-    if (scale > 0.08) c.strokeRect(x, y, w, h);
   } else {
     const radius = radiusOf(node, h);
     if (node.times > 1) for (const d of [2 * CARD, CARD]) shape(canvas, x + d, y - d, w, h, radius);
@@ -176,12 +191,14 @@ function enlarged({ c, picture: { scene, texts, measure }, look: { colours, font
 }
 
 /** Trouble, at the upper right corner: of the node itself, or of something inside a closed one. */
-function marks({ c, picture: { scene, trouble }, look: { colours, font } }: Canvas, node: GraphNode): void {
-  const own = node.error ? 2 : node.assumed.length ? 1 : 0;
-  const level = scene.open[node.id] ? own : trouble[node.id];
-  if (!level) return;
-  const kind = level === 2 ? 'error' : 'assumed';
-  alarm(c, scene.x[node.id] + scene.width[node.id] - 2, scene.y[node.id] + 1, kind, level === 2 ? colours.bad : colours.warn, colours.surface, font);
+export function paintMarks({ c, picture: { graph, scene, trouble }, look: { colours, font }, scale, nodes }: Canvas): void {
+  if (scale < DETAIL.marks) return;
+  for (const id of nodes) {
+    if (!trouble[id]) continue;
+    const node = graph.nodes[id];
+    const level = scene.open[id] ? (node.error ? 2 : node.assumed.length ? 1 : 0) : trouble[id];
+    if (level) alarm(c, scene.x[id] + scene.width[id] - 2, scene.y[id] + 1, level === 2 ? 'error' : 'assumed', level === 2 ? colours.bad : colours.warn, colours.surface, font);
+  }
 }
 
 export function paintOutline({ c, picture: { graph, scene }, look: { colours, selected, hovered, matches }, scale, nodes }: Canvas): void {

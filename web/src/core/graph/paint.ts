@@ -3,7 +3,7 @@ import { seen, type Camera, type Rect, type Size } from './camera';
 import { overlaps } from './hit';
 import type { HubLink } from './lift';
 import type { Graph } from './model';
-import { paintBoxes, paintGrounds, paintOutline } from './paint-boxes';
+import { paintBoxes, paintGrounds, paintMarks, paintOutline } from './paint-boxes';
 import { paintHubs, paintLabels, paintWays } from './paint-ways';
 import type { Scene, Way } from './scene';
 import type { Measure, NodeText } from './texts';
@@ -43,6 +43,7 @@ export function paint(c: CanvasRenderingContext2D, picture: Picture, look: Look,
   paintBoxes(canvas);
   paintHubs(canvas);
   paintOutline(canvas);
+  paintMarks(canvas);
 }
 
 const REACH = 12; // cards and marks stand out of their boxes

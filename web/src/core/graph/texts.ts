@@ -18,7 +18,7 @@ export function isLarge(node: GraphNode): boolean {
 
 export function textOf(graph: Graph, node: GraphNode): NodeText {
   const badge = node.times > 1 ? `× ${node.times}` : '';
-  if (node.role === 'module') return { title: plain(nameOf(graph, node)), sub: plain(node.type), badge };
+  if (node.role === 'module') return { title: plain(nameOf(graph, node)) || node.role, sub: plain(node.type), badge };
   if (isLarge(node) || node.role === 'output') {
     const tensor = node.outputs[0];
     return { title: plain(node.label || node.type), sub: isLarge(node) ? (tensor ? shape(tensor.shape) : plain(node.type)) : '', badge };

@@ -18,8 +18,12 @@ export function mixed(a: string, b: string, share: number): string {
   return `#${[1, 3, 5].map((i) => part(i).toString(16).padStart(2, '0')).join('')}`;
 }
 
-/** How a box is filled and edged; `bar` marks its kind at the left side. */
-export interface Tint { fill: string; edge: string; bar: string | null }
+/** How a box is filled and edged; `bar` marks its kind at the left side, `far` is its one colour from far away. */
+export interface Tint { fill: string; edge: string; bar: string | null; far: string }
+
+function tint(fill: string, edge: string, bar: string | null = null): Tint {
+  return { fill, edge, bar, far: mixed(fill, bar ?? edge, 0.4) };
+}
 
 export type Paint = (node: GraphNode) => Tint;
 
@@ -46,9 +50,9 @@ export function colouring(graph: Graph, by: string, theme: Theme): Colouring {
 }
 
 function tinted(colours: Colours, series: number | null): Tint {
-  if (series === null) return { fill: mixed(colours.surface, colours.raised, 0.7), edge: colours.line, bar: null };
+  if (series === null) return tint(mixed(colours.surface, colours.raised, 0.7), colours.line);
   const hue = SERIES[series];
-  return { fill: mixed(colours.surface, hue, 0.1), edge: mixed(colours.line, hue, 0.45), bar: hue };
+  return tint(mixed(colours.surface, hue, 0.1), mixed(colours.line, hue, 0.45), hue);
 }
 
 function byRole(colours: Colours): Colouring {
@@ -60,8 +64,8 @@ function byRole(colours: Colours): Colouring {
 
 /** Roles of the autograd graph are told by the whole box, as those who know torchviz expect. */
 function strong(colours: Colours, series: number | null): Tint {
-  if (series === null) return { fill: colours.raised, edge: colours.line, bar: null };
-  return { fill: mixed(colours.surface, SERIES[series], 0.3), edge: mixed(colours.line, SERIES[series], 0.7), bar: null };
+  if (series === null) return tint(colours.raised, colours.line);
+  return tint(mixed(colours.surface, SERIES[series], 0.3), mixed(colours.line, SERIES[series], 0.7));
 }
 
 function byFamily(graph: Graph, colours: Colours): Colouring {
@@ -73,6 +77,17 @@ function byFamily(graph: Graph, colours: Colours): Colouring {
   return { paint: (node) => made.get(of(node))!, legend: { kind: 'swatches', entries } };
 }
 
+const STEPS = 64;
+
+/** Tints of a ramp, made once; what lies outside of it has that of the end. */
+function shades(shade: (t: number) => string, colours: Colours): (t: number) => Tint {
+  const made = Array.from({ length: STEPS + 1 }, (_, i) => {
+    const fill = shade(i / STEPS);
+    return { fill, edge: mixed(fill, colours.text, 0.2), bar: null, far: fill };
+  });
+  return (t) => made[Math.round(STEPS * Math.min(1, Math.max(0, t)))];
+}
+
 const RAMP = [0, 0.25, 0.5, 0.75, 1];
 const DECADES = 4;
 
@@ -81,12 +96,12 @@ function byCost(graph: Graph, cost: Cost, colours: Colours): Colouring {
   const high = graph.nodes.reduce((most, n) => (n.children.length ? most : Math.max(most, values[n.id])), 0);
   const low = high / 10 ** DECADES;
   const shade = (t: number) => mixed(colours.surface, SERIES[1], 0.08 + 0.62 * t);
-  const nothing = { fill: colours.surface, edge: colours.line, bar: null };
+  const steps = shades(shade, colours);
+  const nothing = tint(colours.surface, colours.line);
   const paint: Paint = (node) => {
     const value = values[node.id];
     if (!(value > 0)) return nothing;
-    const fill = shade(Math.min(1, Math.max(0, Math.log10(value / low) / DECADES)));
-    return { fill, edge: mixed(fill, colours.text, 0.2), bar: null };
+    return steps(Math.log10(value / low) / DECADES);
   };
   return { paint, legend: { kind: 'ramp', low, high, colours: RAMP.map(shade), logarithmic: true, unit: cost === 'activationBytes' ? 'bytes' : 'count' } };
 }
@@ -102,12 +117,12 @@ function byValue(values: Float64Array, colours: Colours): Colouring {
     if (!signed) return mixed(colours.surface, SERIES[0], 0.06 + 0.54 * t);
     return mixed(colours.surface, SERIES[t < 0.5 ? 0 : 5], 1.2 * Math.abs(t - 0.5));
   };
-  const nothing = { fill: colours.surface, edge: colours.line, bar: null };
+  const steps = shades(shade, colours);
+  const nothing = tint(colours.surface, colours.line);
   const paint: Paint = (node) => {
     const value = values[node.id];
     if (Number.isNaN(value)) return nothing;
-    const fill = shade(high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 0.5);
-    return { fill, edge: mixed(fill, colours.text, 0.2), bar: null };
+    return steps(high > low ? (value - low) / (high - low) : 0.5);
   };
   return { paint, legend: { kind: 'ramp', low, high, colours: RAMP.map(shade), logarithmic: false, unit: '' } };
 }
