@@ -77,6 +77,7 @@ _NAMES = {
     "History": "results",
     "LayerSummary": "results",
     "ModelGraph": "results",
+    "write_graph": "render.exports",
     "NeuronDiagram": "results",
     "Result": "results",
     "Samples": "results",
@@ -165,6 +166,7 @@ if TYPE_CHECKING:
     from fluoroscope.model.subject import Subject
     from fluoroscope.model.targets import Region
     from fluoroscope.model.tasks import Detection, Similarity, Token
+    from fluoroscope.render.exports import write_graph
     from fluoroscope.reporting import report
     from fluoroscope.results import (
         Attribution,

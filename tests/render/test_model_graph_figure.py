@@ -148,6 +148,16 @@ def test_autograd_has_the_colours_that_torchviz_users_know():
     assert "32×16 · 2.05 kB" in texts(sheet_of(graph))
 
 
+def test_saved_tensors_and_attributes_are_left_out_and_shown():
+    graph = autograd()
+    bare = sheet_of(graph, saved=False)
+    assert "result" not in texts(bare) and texts(bare).count("AddmmBackward0") == 2 and "2.bias" in texts(bare)
+    wires = [len([m for m in sheet.marks if isinstance(m, Path)]) for sheet in (sheet_of(graph), bare)]
+    assert wires[0] - wires[1] == 2
+    assert "mat1 = [saved]" in texts(sheet_of(graph, attributes=True))
+    assert "mat1…ved]" in texts(sheet_of(graph, attributes=True, attribute_length=9))
+
+
 def slabs(sheet):
     """Height and width of the front faces, by what a pointer is told."""
     fronts = {}

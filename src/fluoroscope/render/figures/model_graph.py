@@ -27,11 +27,13 @@ HEADING = 0.6
 
 @drawing("model-graph")
 class ModelGraphDrawing(Drawing):
-    """Options: ``style`` (``"flow"`` or ``"slab"``); ``depth``, how many levels of modules are open (None: as many as
-    are readable); ``color_by`` (``"class"``, ``"parameters"``, ``"flops"``, ``"activations"``, ``"none"``, or numbers
-    by name of node); ``direction`` (``"down"`` or ``"right"``); ``shapes`` on wires (``"changes"``, ``"all"``,
-    ``"none"``); ``dtypes``, ``costs``, ``names``, ``attributes`` (such as kernel sizes),
-    ``trainable``, ``hubs`` and ``legend`` (shown or not).
+    """Options of the picture.
+
+    ``style`` is ``"flow"`` or ``"slab"``; ``depth`` how many levels of modules are open (None: as many as are
+    readable); ``color_by`` is ``"class"``, ``"parameters"``, ``"flops"``, ``"activations"``, ``"none"`` or numbers by
+    name of node; ``direction`` is ``"down"`` or ``"right"``; ``shapes`` on wires are ``"changes"``, ``"all"`` or
+    ``"none"``. Shown or not: ``dtypes``, ``costs``, ``names``, ``attributes`` (such as kernel sizes, each cut to
+    ``attribute_length`` characters), ``trainable``, ``saved`` (tensors kept for the backward), ``hubs``, ``legend``.
     """
 
     style: Literal["flow", "slab"] = "flow"
@@ -43,7 +45,9 @@ class ModelGraphDrawing(Drawing):
     costs: bool = True
     names: bool = True
     attributes: bool = False
+    attribute_length: int = 42
     trainable: bool = False
+    saved: bool = True
     hubs: bool = False
     legend: bool = True
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fluoroscope.render.figures.label import shortened
+from fluoroscope.render.graph.leaving_out import without_saved
 from fluoroscope.render.graph.legend import add_legend
 from fluoroscope.render.graph.opening import opened
 from fluoroscope.render.graph.placing import Gaps
@@ -52,14 +53,17 @@ class FlowOptions:
     costs: bool = True
     names: bool = True
     attributes: bool = False
+    attribute_length: int = 42
     trainable: bool = False
+    saved: bool = True
     hubs: bool = False
     legend: bool = True
 
 
 def flow_sheet(graph: ModelGraph, theme: Theme, options: FlowOptions | None = None) -> Sheet:
     """The diagram of ``graph``, in points. Raises OptionError and FluoroscopeError as its parts do."""
-    return _Flow(graph, theme, options or FlowOptions()).sheet()
+    options = options or FlowOptions()
+    return _Flow(graph if options.saved else without_saved(graph), theme, options).sheet()
 
 
 @dataclass
@@ -127,7 +131,10 @@ class _Flow:
             lines.append((text, SMALL, False))
         if self.options.trainable and node.parameters:
             lines.append((trained(node), SMALL, False))
-        lines += [(text, SMALL, False) for text in (written(node) if self.options.attributes else ())]
+        lines += [
+            (text, SMALL, False)
+            for text in (written(node, self.options.attribute_length) if self.options.attributes else ())
+        ]
         if names := self._hubs_into().get(node.id):
             lines.append((shortened("⊕ " + ", ".join(names), 34), SMALL, False))
         if node.id in self._marked("error"):

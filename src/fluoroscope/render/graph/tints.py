@@ -24,8 +24,8 @@ numbers by name of node.
 """
 
 FAMILIES: tuple[tuple[str, str], ...] = (
-    ("convolution", r"conv(?!1D$)|^unfold$"),
-    ("linear", r"linear|dense$|^conv1D$|^addmm|^b?mm$|matmul|einsum|bilinear"),
+    ("convolution", r"conv|^unfold$"),
+    ("linear", r"linear|dense$|^addmm|^b?mm$|matmul|einsum|bilinear"),
     ("activation", r"relu|gelu|silu|swish|mish|sigmoid|tanh|softmax|[^r]elu$|^elu$|softplus|glu$|^act"),
     ("pooling", r"pool|interpolate|upsample"),
     ("normalization", r"norm|batch_?norm|rms"),

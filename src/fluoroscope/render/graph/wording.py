@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 LONGEST = 30
-ATTRIBUTE, ATTRIBUTES = 42, 8  # characters of one, and how many
+ATTRIBUTES = 8  # shown on one box
 
 
 def shape_of(tensor: GraphTensor | None) -> str:
@@ -111,7 +111,9 @@ def trained(node: GraphNode) -> str:
     return f"{amount(node.trainable)} trainable" if node.trainable else "frozen"
 
 
-def written(node: GraphNode) -> list[str]:
+def written(node: GraphNode, length: int) -> list[str]:
     """Its attributes, one to a line: ``kernel_size = (3, 3)``; long values are cut, and so is a long list."""
-    lines = [shortened(f"{name} = {value}", ATTRIBUTE) for name, value in list(node.attributes.items())[:ATTRIBUTES]]
+    lines = [
+        shortened(f"{name} = {value}", max(8, length)) for name, value in list(node.attributes.items())[:ATTRIBUTES]
+    ]
     return [*lines, "…"] if len(node.attributes) > ATTRIBUTES else lines
