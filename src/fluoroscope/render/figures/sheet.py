@@ -114,7 +114,7 @@ def _head(path: Path) -> Outline | None:
 
 def _text(ax: Axes, mark: Text, scale: float, order: float) -> None:
     box = {"facecolor": mark.back, "edgecolor": "none", "pad": 1.0 * scale} if mark.back else None
-    ax.text(
+    shown = ax.text(
         mark.x,
         mark.y,
         mark.text,
@@ -130,3 +130,4 @@ def _text(ax: Axes, mark: Text, scale: float, order: float) -> None:
         zorder=order + 1,
         bbox=box,
     )
+    shown.set_in_layout(False)  # the Axes have their size; measuring thousands of texts would take longer than drawing

@@ -28,7 +28,7 @@ from fluoroscope.render.graph.wording import (
 
 if TYPE_CHECKING:
     from fluoroscope.render.design import Theme
-    from fluoroscope.results import GraphNode, ModelGraph
+    from fluoroscope.results import GraphEdge, GraphNode, ModelGraph
 
 __all__ = ["FlowOptions", "flow_sheet"]
 
@@ -74,21 +74,20 @@ class _Flow:
     tints: Tints = field(init=False)
     _marks: dict[str, set[int]] = field(default_factory=dict)
     _hubs: dict[int, list[str]] | None = None
+    _sides: dict[int, set[int]] | None = None
     _into: dict[int, set[tuple[int, ...]]] | None = None
 
     def __post_init__(self) -> None:
         self.tints = Tints(self.graph, self.options.color_by, self.theme)
         self.tree = Tree.of(self.graph)
         self.open = opened(self.graph, self.tree, self.options.depth)
-        down = self.options.direction == "down"
-        gaps = Gaps(across=22, along=26 if self.options.shapes != "none" else 20) if down else Gaps(across=16, along=34)
         self.scene: Scene = scene(
             self.graph,
             self.open,
             self._size,
             self._room,
             direction=self.options.direction,
-            gaps=gaps,
+            gaps=self._gaps(),
             hubs=self.options.hubs,
         )
 
@@ -258,21 +257,36 @@ class _Flow:
             edge.tensor.shape in self._given(thread.source) or source.role in ("input", "saved", "leaf")
         ):
             return
-        text = shape_of(edge.tensor) + (f" {edge.tensor.dtype}" if self.options.dtypes else "")
         x, y = thread.pieces[0].points[0]
         down = self.options.direction == "down"
-        place = (x + 4, y + 8) if down else (x + 3, y - 6)
-        sheet.marks.append(
-            Text(
-                place[0] + MARGIN,
-                place[1] + MARGIN,
-                text,
-                SMALL - 0.5,
-                self.theme.muted,
-                False,
-                "left",
-            )
-        )
+        left = down and self._turns(thread.source) == {1}
+        place = (x - 4 if left else x + 4, y + 8) if down else (x + 4, y - 6)
+        align: Literal["left", "right"] = "right" if left else "left"
+        size, color = SMALL - 0.5, self.theme.muted
+        sheet.marks.append(Text(place[0] + MARGIN, place[1] + MARGIN, self._shown(edge), size, color, False, align))
+
+    def _shown(self, edge: GraphEdge) -> str:
+        dtype = f" {edge.tensor.dtype}" if self.options.dtypes and edge.tensor is not None else ""
+        return shape_of(edge.tensor) + dtype
+
+    def _turns(self, node: int) -> set[int]:
+        """To which sides wires turn that leave ``node``: -1, 1 or both; the shape stands on the other."""
+        if self._sides is None:
+            self._sides = {}
+            for thread in self.scene.threads:
+                for piece in thread.pieces[:2]:
+                    if (aside := piece.points[-1][0] - piece.points[0][0]) and thread.source >= 0:
+                        self._sides.setdefault(thread.source, set()).add(1 if aside > 0 else -1)
+                        break
+        return self._sides.get(node, set())
+
+    def _gaps(self) -> Gaps:
+        """Room between rows for the shapes that stand there: across the flow as wide as the longest is."""
+        plain = self.options.shapes == "none"
+        if self.options.direction == "down":
+            return Gaps(across=22, along=20 if plain else 26)
+        longest = max((text_width(self._shown(e), SMALL - 0.5) for e in self.graph.edges if e.tensor), default=0.0)
+        return Gaps(across=16, along=26 if plain else min(max(34.0, longest + 14), 120.0))
 
     def _given(self, node: int) -> set[tuple[int, ...]]:
         """The shapes of what goes into ``node``."""
