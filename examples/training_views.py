@@ -10,7 +10,6 @@ import fluoroscope as fs
 from fluoroscope.demo.network import SceneNet
 from fluoroscope.demo.scenes import make_scenes
 
-torch.set_num_threads(1)
 made = [make_scenes(256, seed=0), make_scenes(64, seed=1)]
 (images, labels), (others, truths) = [(torch.tensor(s.images), torch.tensor(s.labels)) for s in made]
 loss_of = torch.nn.functional.cross_entropy
