@@ -48,8 +48,11 @@ found = dict(built=built - start, traced=traced - built, laid=done - traced, tot
 found |= dict(parameters=graph.parameters, operations=graph.operations, modules=graph.modules, nodes=len(graph.nodes))
 if {full}:
     full = fs.Architecture(fold=False)(network, tokens)
-    mine = ((n, x.type, tuple(t.shape for t in x.outputs)) for n, x in graph.unfolded() if x.role in ("module", "operation"))
-    theirs = ((n, x.type, tuple(t.shape for t in x.outputs)) for n, x in full.unfolded() if x.role in ("module", "operation"))
+    def steps(of):
+        for name, node in of.unfolded():
+            if node.role in ("module", "operation"):
+                yield name, node.type, tuple(t.shape for t in node.outputs)
+    mine, theirs = steps(graph), steps(full)
     from itertools import zip_longest
     found["different"] = sum(a != b for a, b in zip_longest(mine, theirs)) + abs(graph.operations - full.operations)
 print(json.dumps(found))
@@ -63,8 +66,8 @@ def architecture(setting: Setting) -> Iterator[Row | Unmeasured]:
     the imports. The first network is a mixture-of-experts transformer of 2.0 trillion parameters with one module for
     each of its 24,000 experts; the second has the shape of Llama-2-70B. The unfolded graph is compared step by step
     (module, operation, shapes) with a trace in which nothing was remembered and nothing folded. At the size of GPT-2
-    each peer makes its graph as its manual shows it, without drawing: torchview and torchlens from a forward on the CPU,
-    torchviz from the tape, torchvista with its page; what each has captured stands beside it.
+    each peer makes its graph as its manual shows it, without drawing: torchview and torchlens from a forward on the
+    CPU, torchviz from the tape, torchvista with its page; what each has captured stands beside it.
     """
     for name, network, bar in (("2.0 T", "trillions", TRILLIONS), ("Llama-70B", "llama_70b", LLAMA)):
         yield from _large(name, network, bar, setting)
