@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from fluoroscope.demo.fault import FAULT, faulty_training
 from fluoroscope.demo.localisation import localisation
 from fluoroscope.demo.network import SceneNet, as_subject, make_network
+from fluoroscope.demo.recording import Watched, watched
 from fluoroscope.demo.scenes import Scenes, make_scenes
 from fluoroscope.demo.training import TrainingRun, accuracy, as_history, train
 from fluoroscope.methods.progress import progress
@@ -21,30 +23,37 @@ from fluoroscope.methods.weights.weight_maps import WeightMaps
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.subject import Subject
 from fluoroscope.reporting import report
-from fluoroscope.results import Scorecard, TensorSummary, atomic_write
+from fluoroscope.results import Findings, Result, Scorecard, TensorSummary, atomic_write
 
 __all__ = ["Demo", "Size", "run"]
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much work the demo does: scenes per epoch, epochs, scenes for checking, scenes shown in the report."""
+    """How much work the demo does: scenes per epoch, epochs, scenes for checking, scenes shown in the report; scenes
+    and epochs of the training with a planted fault.
+    """
 
     training: int = 5000
     epochs: int = 8
     checking: int = 1000
     pointing: int = 200
     shown: int = 6
+    faulty: int = 2000
+    faulty_epochs: int = 4
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What a demo made: files by what they are, the accuracy on unseen digits, the localisation table."""
+    """What a demo made: files by what they are, the accuracy on unseen digits, the localisation table, the diagnoses
+    of its own training (``training``) and of one with a planted fault (``planted-fault``).
+    """
 
     files: dict[str, Path]
     accuracy: float
     seconds: float
     localisation: Scorecard
+    diagnoses: dict[str, Findings]
 
 
 def run(
@@ -64,22 +73,52 @@ def run(
     before = WeightMaps()(network).replace(title="Weights before training")
     unseen = make_scenes(size.checking, seed + 1_000_003, split="test")
     echo(f"training {sum(p.numel() for p in network.parameters()):,} parameters on handwritten digits among clutter")
-    training = _train(network, unseen, size, seed)
+    watch = watched(folder / "runs", "training", scenes=size.training, epochs=size.epochs, seed=seed)
+    training = _train(network, unseen, size, seed, watch)
     score = accuracy(network, unseen)
     echo(
         f"trained in {training.seconds:.0f} s; reads {score:.1%} of {len(unseen):,} scenes with digits it never saw "
         "(chance: 10%)"
     )
+    faulty = faulty_training(watch.folder, scenes=size.faulty, epochs=size.faulty_epochs, seed=seed)
+    for line in _diagnoses(watch, faulty):
+        echo(line)
     subject = as_subject(network)
     checked = _read_rightly(subject, unseen, size.pointing)
     table = localisation(subject, _inputs(checked), checked)
     for line in _table(table):
         echo(line)
-    files = _write(folder, subject, unseen, before, training, table, size)
-    return Demo(files, score, time.perf_counter() - started, table)
+    during = _during(training, watch, faulty)
+    files = _write(folder, subject, unseen, before, during, table, size)
+    found = {run.name: run.findings for run in (watch, faulty)}
+    return Demo({**files, "runs": watch.folder}, score, time.perf_counter() - started, table, found)
 
 
-def _train(network: SceneNet, unseen: Scenes, size: Size, seed: int) -> TrainingRun:
+def _diagnoses(watch: Watched, faulty: Watched) -> Iterator[str]:
+    """What the diagnosis says of both trainings, as lines of text."""
+    yield f"what does the diagnosis say? this training: {watch.findings.caption}"
+    for finding in watch.findings:
+        yield f"  {finding.severity}: {finding.title}"
+    yield f"a second, short training with a planted fault ({FAULT}): {faulty.findings.caption}"
+    for finding in faulty.findings:
+        yield f"  {finding.severity}: {finding.title}"
+        if finding.severity == "problem":
+            yield f"    {finding.evidence}"
+            yield f"    try: {finding.advice[0]}"
+
+
+def _during(training: TrainingRun, watch: Watched, faulty: Watched) -> list[Result]:
+    """Curves, tensors and diagnosis of the demo's training, then of the one with a planted fault."""
+    return [
+        as_history(training),
+        watch.tensors("Layer by layer", "Every parameter at every step of this training, as fs.record saw it."),
+        watch.findings.replace(title="Diagnosis of this training"),
+        faulty.tensors("Layer by layer, with a planted fault", f"A second, short training: {FAULT}."),
+        faulty.findings.replace(title="Diagnosis of the training with a planted fault"),
+    ]
+
+
+def _train(network: SceneNet, unseen: Scenes, size: Size, seed: int, watch: Watched) -> TrainingRun:
     with progress("Training", size.epochs * -(-size.training // 64)) as bar:
         return train(
             network,
@@ -88,6 +127,7 @@ def _train(network: SceneNet, unseen: Scenes, size: Size, seed: int) -> Training
             epochs=size.epochs,
             seed=seed,
             progress=lambda step, total, loss, accuracy: bar.advance(),
+            record=watch.record,
         )
 
 
@@ -122,14 +162,13 @@ def _write(
     subject: Subject,
     scenes: Scenes,
     before: TensorSummary,
-    training: TrainingRun,
+    during: list[Result],
     table: Scorecard,
     size: Size,
 ) -> dict[str, Path]:
     from safetensors.torch import save
 
     shown = scenes.subset(_one_of_each(scenes.labels, size.shown))
-    history = as_history(training)
     after = WeightMaps()(subject).replace(title="Weights after training")
     path = report(
         subject,
@@ -137,7 +176,7 @@ def _write(
         folder / "report.html",
         title="A network's life: reading digits among clutter",
         methods=[cls for cls in report_methods() if cls is not WeightMaps],
-        extra={"before": [before], "during": [history], "after": [after], "inference": [table]},
+        extra={"before": [before], "during": during, "after": [after], "inference": [table]},
         limit=size.shown,
     )
     weights = folder / "network.safetensors"
@@ -146,7 +185,7 @@ def _write(
     return {
         "report": path,
         "weights": weights,
-        "history": history.save(folder / "history.fluo"),
+        "history": during[0].save(folder / "history.fluo"),
         "scenes": _write_scenes(folder / "scenes", shown),
     }
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,11 +17,15 @@ from fluoroscope.demo.scenes import Scenes
 from fluoroscope.errors import OptionError
 from fluoroscope.results import History, Series
 from fluoroscope.results.record import Array
+from fluoroscope.training.recorder.recording import Recording
 
-__all__ = ["Progress", "TrainingRun", "accuracy", "as_history", "train"]
+__all__ = ["Progress", "Recorder", "TrainingRun", "accuracy", "as_history", "train", "validated"]
 
 Progress = Callable[[int, int, float, float], None]
 """Called after each step with its number (from 1), the number of steps, the batch's loss and its accuracy."""
+
+Recorder = Callable[[nn.Module, torch.optim.Optimizer], Recording]
+"""Opens a recording, as ``fs.record`` does."""
 
 TOTAL = "total"
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
@@ -59,13 +64,16 @@ def train(
     weight_decay: float = 0.02,
     seed: int = 0,
     progress: Progress | None = None,
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
+    record: Recorder | None = None,
 ) -> TrainingRun:
-    """Train ``network`` where it lies with AdamW, and leave it in eval mode.
+    """Train ``network`` where it lies with AdamW or another ``optimizer``, and leave it in eval mode.
 
     ``scenes(epoch)`` gives the scenes of an epoch, all epochs of one size, for example ``lambda e: make_scenes(4000,
     e)``, so that no scene is seen twice. The learning rate rises and falls once (one cycle, Smith and Topin 2018,
     arXiv:1708.07120). Equal arguments give equal weights on one machine: the order comes from ``seed``, and torch's
-    global random state is as before afterwards.
+    global random state is as before afterwards. ``record(network, optimizer)`` gives the recording that is told the
+    loss and accuracy of each step, and of the validation scenes after each epoch.
 
     Raises:
         OptionError: fewer than one epoch, batches of fewer than two scenes, or epochs of different sizes.
@@ -74,11 +82,12 @@ def train(
     started = time.perf_counter()
     with _own_randomness(seed), _channels_last(network), torch.enable_grad():
         part = scenes(0)
-        optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=weight_decay)
-        loop = _Loop(network, optimizer, min(batch_size, len(part)), epochs, len(part), progress)
-        for epoch in range(epochs):
-            loop.epoch(_of_size(scenes(epoch), len(part)) if epoch else part)
-            loop.ends.append((loop.step, accuracy(network, validation)))
+        made = optimizer or partial(torch.optim.AdamW, lr=learning_rate, weight_decay=weight_decay)
+        loop = _Loop(network, made(network.parameters()), min(batch_size, len(part)), epochs, len(part), progress)
+        with contextlib.nullcontext() if record is None else record(network, loop.optimizer) as loop.recording:
+            for epoch in range(epochs):
+                loop.epoch(_of_size(scenes(epoch), len(part)) if epoch else part)
+                loop.end(validation)
     return loop.run(time.perf_counter() - started, seed)
 
 
@@ -130,6 +139,7 @@ class _Loop:
         peak = optimizer.param_groups[0]["lr"]
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, self.steps, pct_start=WARM_UP)
         self.step = 0
+        self.recording: Recording | None = None
         self.rows: list[tuple[float, float, float]] = []
         self.norms: list[dict[str, float]] = []
         self.ends: list[tuple[int, float]] = []
@@ -156,8 +166,17 @@ class _Loop:
         self.step += 1
         right = float((logits.detach().argmax(1) == labels).float().mean())
         self.rows.append((float(loss.detach()), rate, right))
+        if self.recording is not None:
+            self.recording.log(loss=self.rows[-1][0], accuracy=right)
         if self.progress is not None:
             self.progress(self.step, self.steps, self.rows[-1][0], right)
+
+    def end(self, validation: Scenes) -> None:
+        """The end of an epoch: how well the network does on scenes it does not learn from."""
+        loss, right = validated(self.network, validation)
+        self.ends.append((self.step, right))
+        if self.recording is not None:
+            self.recording.log(validation_loss=loss, validation_accuracy=right)
 
     def run(self, seconds: float, seed: int) -> TrainingRun:
         """The record of the finished training."""
@@ -196,17 +215,22 @@ def gradient_norms(network: nn.Module) -> dict[str, float]:
     return dict(zip([TOTAL, *squares], norms, strict=True))
 
 
-@torch.no_grad()
 def accuracy(network: nn.Module, scenes: Scenes, batch_size: int = 250) -> float:
     """Share of ``scenes`` that ``network`` classifies rightly in eval mode; its mode is as before afterwards."""
+    return validated(network, scenes, batch_size)[1]
+
+
+@torch.no_grad()
+def validated(network: nn.Module, scenes: Scenes, batch_size: int = 250) -> tuple[float, float]:
+    """Loss in nats and share of ``scenes`` classified rightly, in eval mode; the mode is as before afterwards."""
     mode = network.training
     network.eval()
     images, labels = tensors(scenes, network)
     try:
-        guesses = [network(images[i : i + batch_size]).argmax(1) for i in range(0, len(labels), batch_size)]
+        logits = torch.cat([network(images[i : i + batch_size]) for i in range(0, len(labels), batch_size)])
     finally:
         network.train(mode)
-    return float((torch.cat(guesses) == labels).float().mean())
+    return float(cross_entropy(logits, labels)), float((logits.argmax(1) == labels).float().mean())
 
 
 def as_history(run: TrainingRun) -> History:
