@@ -101,6 +101,8 @@ RAISED = dict(zip("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
 def _decades(low: float, high: float) -> Array:
     """Two powers of ten, well apart from each other and from the lower end; fewer where there is no room."""
     first, last = np.log10(low), np.log10(high)
+    if last - first < 2.5:  # one has room
+        return np.array([int(np.floor(last - 0.05))])
     found: Array = np.unique(np.floor([last - 0.05 * (last - first), (first + last) / 2])).astype(int)
     return np.asarray(found[(found > first + 0.3 * (last - first)) & (found <= last)])
 

@@ -279,9 +279,14 @@ def _roles(ax: Axes, tensors: Sequence[TensorRecord], theme: Theme) -> None:
     roles = {t.role: color for t, color in zip(tensors, _colors(tensors), strict=True)}
     if len(roles) < 2:
         return
-    handles = [
-        Line2D([], [], color=c, linewidth=5, label=shortened(r, 20) or "other") for r, c in list(roles.items())[:8]
-    ]
+    names, room = [], inches_of(ax)[0] * 10 - 12  # characters beside the title
+    for role in list(roles)[:8]:
+        name = shortened(role, 20) or "other"
+        room -= len(name) + 4
+        names += [(name, roles[role])] if room > 0 else []
+    handles = [Line2D([], [], color=color, linewidth=5, label=name) for name, color in names]
+    if not handles:
+        return
     place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": len(handles), "borderpad": 0}
     legend = ax.legend(
         handles=handles, handlelength=0.7, labelcolor=theme.muted, fontsize=design.points("xs"), frameon=False, **place
