@@ -1,8 +1,8 @@
 """Spectra of the weights: which directions of a layer were learned, and which are still as random as they began.
 
 Singular values of the first layer before and after training, beside those of noise of the same size and spread
-(dashed). Training lifts a few directions above the edge of the noise; the difference of the two checkpoints says how far the
-weights moved.
+(dashed). Training lifts a few directions above the edge of the noise; the difference of the two checkpoints says how
+far the weights moved.
 """
 
 import copy
