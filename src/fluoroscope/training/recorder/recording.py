@@ -211,9 +211,14 @@ class Recording:
         for watch in self._watches.values():
             watch.fresh()
             watch.gradients(self.settings.due(self.settings.exact_every, self.step + 1 - self._first))
-        if not self._early and self._writer is not None:
-            self._writer.info(recorder={**_recorder(self._writer), "gradient": BEFORE_CLIPPING})
+        if not self._early:
+            self.gradients_are(BEFORE_CLIPPING)
         self._early = True
+
+    def gradients_are(self, words: str) -> None:
+        """Write down how the gradients of this run are to be understood."""
+        if self._writer is not None:
+            self._writer.info(recorder={**_recorder(self._writer), "gradient": words})
 
     # ------------------------------------------------------------------ hooks
 

@@ -62,7 +62,7 @@ def clean_name(name: str) -> str:
 
 def layer_of(name: str) -> str:
     """The module that holds the parameter ``name``."""
-    return name.rpartition(".")[0]
+    return name[: max(name.rfind("."), name.rfind("/"), 0)]
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
