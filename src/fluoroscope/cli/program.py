@@ -25,6 +25,7 @@ COMMANDS = (
     "activations",
     "explain",
     "trust",
+    "runs",
     "diagnose",
     "studio",
     "import",

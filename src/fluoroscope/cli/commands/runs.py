@@ -1,0 +1,61 @@
+"""``fluoroscope runs``: the trainings in a folder, with their state and last values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fluoroscope.cli.console import Console, printable
+from fluoroscope.cli.options import Command, answer_options
+from fluoroscope.cli.table import table
+from fluoroscope.cli.units import decimal
+
+if TYPE_CHECKING:
+    from fluoroscope.training.store import Run
+
+__all__ = ["command"]
+
+SHOWN = 4
+COLUMNS = ("run", "state", ">step", "last values")
+
+
+@click.command("runs", cls=Command, short_help="Recorded trainings with state and last values.")
+@click.argument("folder", type=click.Path(path_type=Path), default="runs", required=False)
+@click.option("--all", "everything", is_flag=True, help=f"Every series, not the first {SHOWN}.")
+@answer_options
+def command(folder: Path, everything: bool, console: Console) -> None:
+    """List the runs in FOLDER: state, last step, and the last value of their series."""
+    from fluoroscope.training.store import open_runs
+
+    runs = open_runs(folder)
+    found: list[Run] = [runs[name] for name in runs]
+    rows = [_entries(run) for run in found]
+    limit = None if everything else SHOWN
+    console.show(table(COLUMNS, (_cells(row, limit) for row in rows), console.terminal))
+    console.say(f"\n{len(rows)} {'run' if len(rows) == 1 else 'runs'} in {printable(str(folder))}")
+    for name, error in runs.damaged.items():
+        console.note(f"note: {printable(name)} can't be read: {error.what}")
+    console.answer({"runs": rows, "damaged": {name: str(error) for name, error in runs.damaged.items()}})
+
+
+def _entries(run: Run) -> dict[str, Any]:
+    last = {name: value for name, (_, value) in run.last_values().items()}
+    return {
+        "name": run.name,
+        "state": run.state,
+        "error": run.error,
+        "step": run.last_step,
+        "started": run.started,
+        "finished": run.finished,
+        "config": run.config,
+        "last": last,
+    }
+
+
+def _cells(row: dict[str, Any], limit: int | None) -> tuple[str, ...]:
+    chosen = sorted(row["last"], key=lambda name: "loss" not in name)[:limit]
+    values = ", ".join(f"{printable(name)} {decimal(row['last'][name])}" for name in chosen)
+    step = "" if row["step"] is None else f"{row['step']:,}"
+    return printable(row["name"]), row["state"], step, values
