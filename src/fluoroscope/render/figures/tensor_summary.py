@@ -279,7 +279,7 @@ def _roles(ax: Axes, tensors: Sequence[TensorRecord], theme: Theme) -> None:
     roles = {t.role: color for t, color in zip(tensors, _colors(tensors), strict=True)}
     if len(roles) < 2:
         return
-    names, room = [], inches_of(ax)[0] * 10 - 12  # characters beside the title
+    names, room = [], inches_of(ax)[0] * 14 - 12  # characters beside the title
     for role in list(roles)[:8]:
         name = shortened(role, 20) or "other"
         room -= len(name) + 4
