@@ -278,11 +278,13 @@ def test_what_is_not_proven_is_refused(body: Any) -> None:
             compiled(record, [record.number(score) or 0])
 
 
-def falls(network: nn.Module, x: torch.Tensor, parts: Windows) -> tuple[torch.Tensor, Study]:
+def falls(
+    network: nn.Module, x: torch.Tensor, parts: Windows, precision: str = "float32"
+) -> tuple[torch.Tensor, Study]:
     with Study(as_subject(network)) as study:
         base = torch.full_like(x, COVER)
-        found = Replacement(study, Inputs((x,), {}, 1), base, 1, lambda output, scores: scores).falls(parts)
-    return found, study
+        asked = Replacement(study, Inputs((x,), {}, 1), base, 1, lambda output, scores: scores, precision=precision)
+        return asked.falls(parts), study
 
 
 @pytest.mark.parametrize(
@@ -297,6 +299,18 @@ def test_the_way_round_is_right(body: Any) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=2e-6)
     assert found.abs().max() > 1e-4
     assert (study.facts["incremental"] == "yes") == (body is residual)
+
+
+@pytest.mark.parametrize("body", [residual, read_by_python], ids=lambda b: b.__name__)
+def test_bfloat16_on_request_is_near_and_says_how_near(body: Any) -> None:
+    network, x, parts = Network(widened(body)), picture(torch.float32), windows()
+    exact, _ = falls(network, x, parts)
+    rough, study = falls(network, x, parts, "bfloat16")
+    gap = float((rough - exact).abs().max() / exact.abs().max())
+    assert (study.facts["incremental"] == "yes") == (body is residual)
+    assert rough.dtype == torch.float32
+    assert 1e-4 < gap < 0.2
+    assert 0 < study.facts["precision_difference"] < 0.1
 
 
 def test_what_the_record_can_not_see_is_found_out() -> None:

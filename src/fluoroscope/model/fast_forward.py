@@ -24,7 +24,7 @@ from fluoroscope.model.program.operations import recorded
 from fluoroscope.model.program.runner import Runner
 from fluoroscope.model.study import Study, out_of_memory
 
-__all__ = ["PRECISION", "PRECISIONS", "FastForward", "told_apart"]
+__all__ = ["PRECISION", "PRECISIONS", "FastForward", "ModuleForward", "halves", "told_apart"]
 
 PRECISIONS = ("float32", "bfloat16")
 PRECISION = "format of the many forwards: bfloat16 takes about half the time; its error is in the result's meta"
@@ -86,9 +86,9 @@ class FastForward:
         self.study.facts["precision"], self._unchecked = "bfloat16", COMPARED
         try:
             module = copy.deepcopy(self.study.module).to(torch.bfloat16)
-            low = probe.map(_halves)
+            low = probe.map(halves)
             program = _program(self.study, module, low)
-            run: Scored = program if program is not None else _ModuleForward(self.study, module)
+            run: Scored = program if program is not None else ModuleForward(self.study, module)
             run(low)
         except Exception as error:
             if out_of_memory(error):
@@ -100,7 +100,7 @@ class FastForward:
         self.kind = "program" if program is not None else "copy"
 
         def scored(inputs: Inputs) -> tuple[Any, torch.Tensor]:
-            output, found = run(inputs.map(_halves))
+            output, found = run(inputs.map(halves))
             wide = found.to(expected.dtype)
             return (wide if output is found else output), wide
 
@@ -113,17 +113,19 @@ def told_apart(scores: torch.Tensor, expected: torch.Tensor) -> float:
     return float((scores - expected).abs().max() / span.clamp_min(torch.finfo(expected.dtype).tiny))
 
 
-def _halves(tensor: torch.Tensor) -> torch.Tensor:
+def halves(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of real numbers in bfloat16; others as they are."""
     return tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
 
 
-class _ModuleForward:
+class ModuleForward:
     """A module's scores, counted as the study's forwards."""
 
     def __init__(self, study: Study, module: nn.Module) -> None:
         self.study, self.module = study, module
 
     def __call__(self, inputs: Inputs) -> tuple[Any, torch.Tensor]:
+        """(whole output, scores), logits where the module ends in a softmax or sigmoid."""
         self.study.forwards += inputs.count
         with ForwardTap() as tap:
             output = self.module(*inputs.args, **inputs.kwargs)
@@ -156,12 +158,14 @@ def _program(study: Study, module: nn.Module, probe: Inputs) -> _Program | None:
     one = probe.part(0, 1).with_main(main[:1].flip(-1) * 0.75)
     spent = study.forwards
     try:
-        (output, scores), record = recorded(lambda: _ModuleForward(study, module)(one), one.main)
+        (output, scores), record = recorded(lambda: ModuleForward(study, module)(one), one.main)
         numbers = [record.number(output), record.number(scores)]
         if not isinstance(output, torch.Tensor) or None in numbers:
             return None
         wanted = list(dict.fromkeys(n for n in numbers if n is not None))
-        runner = Runner(compiled(record, wanted), main.element_size())
+        made = compiled(record, wanted)
+        halved = main.dtype in (torch.bfloat16, torch.float16)
+        runner = Runner(made.with_wide_tail() if halved else made, main.element_size())
     except Unsupported:
         return None
     except Exception as error:

@@ -8,6 +8,7 @@ had.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +16,12 @@ import numpy as np
 import torch
 
 from fluoroscope.model.fast_copy import close
-from fluoroscope.model.fast_forward import FastForward
+from fluoroscope.model.fast_forward import FastForward, ModuleForward, halves, told_apart
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.outputs import main_output
 from fluoroscope.model.program.compiling import Unsupported, compiled
 from fluoroscope.model.program.incremental import Incremental
-from fluoroscope.model.program.operations import recorded
+from fluoroscope.model.program.operations import Operations, recorded
 from fluoroscope.model.program.patches import Clean, Place
 from fluoroscope.model.program.reach import Numbers
 from fluoroscope.model.program.regions import Regions
@@ -36,6 +37,8 @@ MOST_ROWS = 512
 FEW_REGIONS = 8
 CHECKED = 4
 WORTH = 0.8
+ROUGH = 0.1
+"""Difference of bfloat16 scores, as a share of their range, beyond which something else than rounding is at work."""
 
 
 class Replacement:
@@ -85,10 +88,9 @@ class Replacement:
             or self.channel != 1
             or image.dtype not in (torch.float32, torch.float64)
             or len(touched) < FEW_REGIONS
-            or self.precision != "float32"
         ):
             return None
-        (output, scores), record = recorded(lambda: study.scored(self.one), image)
+        (output, scores), record = self._recorded()
         main = main_output(output)
         numbers = [n for n in (record.number(main), record.number(scores)) if n is not None]
         if len(numbers) < 2 or (self.whole_output and not isinstance(output, torch.Tensor)):
@@ -99,23 +101,44 @@ class Replacement:
         except Unsupported as reason:
             study.facts["incremental"] = f"no: {reason}"
             return None
+        program = program.with_wide_tail() if self.halved else program
         engine = Incremental(program, record, regions.boxes[touched])
         share = engine.plan.share
         if share > WORTH:
             study.facts["incremental"] = f"no: it would save {1 - share:.0%}"
             return None
+        own = [v.to(image.dtype) for v in engine.unchanged()] if self.halved else [main, scores]
         del record
-        answers = engine.run(self._patches(regions, touched))
+        answers = [v.to(image.dtype) for v in engine.run(self._patches(regions, touched))]
         study.forwards += share * len(touched)
         if not self._agree(regions, touched, answers[-1]):
             study.note("computing changed regions only did not give the network's answers; whole forwards were run")
             study.facts["incremental"] = "no: it did not agree with whole forwards"
             return None
         study.facts.update({"incremental": "yes", "share_of_forward": round(share, 4)})
-        return self._asked(main, scores), self._asked(answers[0], answers[-1])
+        return self._asked(own[0], own[-1]), self._asked(answers[0], answers[-1])
+
+    @property
+    def halved(self) -> bool:
+        """Whether the many forwards run in bfloat16."""
+        return self.precision == "bfloat16"
+
+    def _recorded(self) -> tuple[tuple[Any, torch.Tensor], Operations]:
+        """The forward of the unchanged example, in the format of all the others."""
+        if not self.halved:
+            return recorded(lambda: self.study.scored(self.one), self.image)
+        try:
+            run = ModuleForward(self.study, copy.deepcopy(self.study.module).to(torch.bfloat16))
+            low = self.one.map(halves)
+            return recorded(lambda: run(low), low.main)
+        except (RuntimeError, TypeError) as error:
+            if out_of_memory(error):
+                raise
+            return self.study.scored(self.one), Operations(reason=f"not in bfloat16: {error}")
 
     def _patches(self, regions: Regions, touched: Numbers) -> Callable[[Numbers, Place], torch.Tensor]:
-        image, base = Clean(self.image), Clean(self.base.expand_as(self.image))
+        kind = torch.bfloat16 if self.halved else self.image.dtype
+        image, base = Clean(self.image.to(kind)), Clean(self.base.expand_as(self.image).to(kind))
 
         def patches(which: Numbers, place: Place) -> torch.Tensor:
             mask = self._spread(regions.masks_at(touched[which], place))
@@ -129,7 +152,12 @@ class Replacement:
         expected = torch.cat(
             [self.study.scored(self._inputs(self.replaced(regions, touched[i : i + 1])))[1] for i in drawn]
         )
-        return close(scores[torch.from_numpy(drawn).to(scores.device)], expected)
+        found = scores[torch.from_numpy(drawn).to(scores.device)]
+        if not self.halved:
+            return close(found, expected)
+        apart = told_apart(found, expected)
+        self.study.facts.update({"precision": self.precision, "precision_difference": apart})
+        return apart <= ROUGH
 
     # ------------------------------------------------------------------ whole forwards
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
 from fluoroscope.model.program.kernels import Convolution, activation_of
 from fluoroscope.model.program.operations import Operation, Operations, Ref
@@ -45,6 +47,24 @@ class Program:
     tail: list[Step]
     crossing: list[int]
     outputs: list[int]
+    tail_dtype: torch.dtype | None = None
+    """Format in which the tail computes, where that is another than the recorded one."""
+
+    def entering(self, values: dict[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+        """Crossing values in the tail's format."""
+        return {i: v.to(self.tail_dtype) for i, v in values.items()} if self.tail_dtype is not None else values
+
+    def with_wide_tail(self) -> Program:
+        """The same with a tail in float32: it costs little, and the scores keep their digits.
+
+        A tail that does more than work on single values and dense layers stays as it is.
+        """
+        tail: list[Step] = []
+        for step in self.tail:
+            if not isinstance(step, (Whole, Elementwise)):
+                return self
+            tail.append(replace(step, operation=_wide(step.operation)))
+        return replace(self, tail=tail, tail_dtype=torch.float32)
 
     @property
     def cost(self) -> float:
@@ -219,6 +239,15 @@ class _Compiler:
 
 def _constants(operation: Operation) -> list[torch.Tensor]:
     return [a for a in (*operation.args, *operation.kwargs.values()) if isinstance(a, torch.Tensor)]
+
+
+def _wide(operation: Operation) -> Operation:
+    def wide(leaf: Any) -> Any:
+        halved = isinstance(leaf, torch.Tensor) and leaf.dtype in (torch.bfloat16, torch.float16)
+        return leaf.float() if halved else leaf
+
+    args, kwargs = tree_map(wide, (operation.args, operation.kwargs))
+    return replace(operation, args=args, kwargs=kwargs)
 
 
 def _affine(operation: Operation) -> tuple[torch.Tensor, torch.Tensor]:

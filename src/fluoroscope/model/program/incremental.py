@@ -66,6 +66,11 @@ class Incremental:
         place = torch.from_numpy(np.argsort(np.concatenate(order), kind="stable")).to(joined[0].device)
         return [column[place] for column in joined]
 
+    @torch.no_grad()
+    def unchanged(self) -> list[torch.Tensor]:
+        """The program's outputs (1, ...) for the unchanged input."""
+        return self._tail([{i: self.values[i] for i in self.program.crossing}], 1)
+
     def _heads(self, patch_of: PatchOf, windows: Numbers) -> dict[int, torch.Tensor]:
         """The crossing values of one batch, whole."""
         places = self.plan.places(windows)
@@ -81,6 +86,7 @@ class Incremental:
     def _tail(self, waiting: list[dict[int, torch.Tensor]], count: int) -> list[torch.Tensor]:
         """The outputs for some batches together."""
         values = {i: torch.cat([w[i] for w in waiting]) if len(waiting) > 1 else waiting[0][i] for i in waiting[0]}
+        values = self.program.entering(values)
         last = {i: step.out for step in self.program.tail for i in step.inputs}
         for step in self.program.tail:
             values[step.out] = step.whole(values, count)

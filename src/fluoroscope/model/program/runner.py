@@ -41,7 +41,7 @@ class Runner:
         with torch.no_grad():
             parts = [self._maps(inputs[a:b]) for a, b in portions(len(inputs), self.rows)]
             values = {i: torch.cat([p[i] for p in parts]) if len(parts) > 1 else parts[0][i] for i in parts[0]}
-            return self._end(values, len(inputs))
+            return self._end(self.program.entering(values), len(inputs))
 
     def _maps(self, inputs: torch.Tensor) -> dict[int, torch.Tensor]:
         """The values that the tail or the user wants, for a few examples."""
