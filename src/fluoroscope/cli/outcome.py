@@ -36,7 +36,7 @@ WORDS = {
     6: "NaN, infinity, or no gradient",
     7: "a file that can't be written or is not one of ours",
     8: "an optional package is missing",
-    9: "a diagnosis found what --fail-on names, or stopped the training",
+    9: "a diagnosis found something, or stopped it",
     FAULT: "a fault in the program",
     INTERRUPTED: "interrupted (Ctrl-C)",
     BROKEN_PIPE: "the reader of stdout went away",

@@ -28,7 +28,8 @@ def load_torchvision(request: Request) -> Subject:
     if name not in models.list_models():
         raise ModelError(f"torchvision has no network {name!r}", nearest=nearest(name, models.list_models()))
     arguments = dict(request.arguments)
-    pretrained = arguments.pop("pretrained", False) and not request.weightless
+    asked = arguments.pop("pretrained", False)
+    pretrained = False if request.weightless else asked
     known = models.get_model_weights(name)
     described = _weights(known, pretrained, name)
     try:
