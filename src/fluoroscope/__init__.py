@@ -26,6 +26,7 @@ _NAMES = {
     "Token": "model.tasks",
     # methods
     "Activations": "methods.activations.activations",
+    "Initialization": "methods.activations.initialization",
     "GradCAM": "methods.cam.grad_cam",
     "AblationCAM": "methods.cam.ablation_cam",
     "CAM": "methods.cam.cam",
@@ -117,6 +118,7 @@ __all__ = [*sorted(_NAMES), "__version__"]
 if TYPE_CHECKING:
     from fluoroscope.errors import FluoroscopeError
     from fluoroscope.methods.activations.activations import Activations
+    from fluoroscope.methods.activations.initialization import Initialization
     from fluoroscope.methods.architecture.architecture import Architecture
     from fluoroscope.methods.architecture.layer_table import LayerTable, layers
     from fluoroscope.methods.architecture.neuron_view import NeuronView

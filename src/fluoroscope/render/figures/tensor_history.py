@@ -13,6 +13,7 @@ from fluoroscope.errors import OptionError, nearest
 from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain, quiet
 from fluoroscope.render.figures.label import number, shortened, title
+from fluoroscope.render.figures.profile import draw_profile
 from fluoroscope.render.figures.registry import Drawing, drawing
 from fluoroscope.render.figures.scale import color_bar, hatch_missing
 
@@ -60,10 +61,15 @@ class TensorHistoryDrawing(Drawing):
         if not names:
             _empty(ax, theme)
             return
+        if _by_layer(result):
+            draw_profile(result, ax, theme)
+            return
         _heat(result, names[0], ax, theme)
 
     def figure(self, result: TensorHistory, theme: Theme) -> Picture:
         """A heat map for each quantity, on top of one another, so that steps are compared; or the ridges."""
+        if self.layer is None and self.quantity is None and _by_layer(result):
+            return _profile_figure(result, theme)
         names = self._quantities(result)[:3] if self.layer is None else [""]
         tall = min(max(0.16 * len(result.names), 1.6), 7.0) if self.layer is None else 5.0
         rows = max(len(names), 1)
@@ -114,6 +120,18 @@ class TensorHistoryDrawing(Drawing):
         counts = np.asarray(found.counts[result.names.index(str(self.layer))], float)
         title(ax, f"{shortened(str(self.layer), 50)}, {shortened(name, 20)}", theme)
         _draw_ridges(ax, found.steps, np.asarray(found.edges, float), counts, theme)
+
+
+def _by_layer(result: TensorHistory) -> bool:
+    """Whether there is one moment only, and the layers are the axis."""
+    return result.meta.get("axis") == "layer" and len(result.steps) == 1
+
+
+def _profile_figure(result: TensorHistory, theme: Theme) -> Picture:
+    with new_figure(8.5, 3.9, theme) as figure:
+        draw_profile(result, figure.add_subplot(), theme)
+        heading(figure, result, theme)
+    return figure
 
 
 def _empty(ax: Axes, theme: Theme) -> None:
