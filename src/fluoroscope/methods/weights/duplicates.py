@@ -14,8 +14,8 @@ DEAD = 1e-6  # of the median norm of the rows
 WHOLE = 1 << 21  # entries that are kept for an exact comparison of all pairs
 MOST_ROWS = 8192
 FEWEST_COLUMNS = 8  # vectors of fewer entries are alike by chance
-DIRECTIONS = 32
-MARGIN = 1.6  # of the distance sought, so that a projection misses a pair in 3 of a million at most
+BUCKETS = 64
+MARGIN = 1.6  # of the distance sought, so that the sums hide a pair less than once in ten thousand
 TRIED = 8  # candidates of one row that are compared exactly
 BLOCK = 1024
 
@@ -28,8 +28,9 @@ def dead_rows(norms: Any) -> Any:
 class Duplicates:
     """Rows whose cosine with an earlier row is at least ``threshold``.
 
-    Small matrices are kept and all pairs compared. Of large ones every row is projected on 32 random directions while
-    it streams by; pairs that are near there are read again and compared exactly.
+    Small matrices are kept and all pairs compared. Of large ones the entries of each row are added up with random
+    signs in 64 random buckets while it streams by (a count sketch; Charikar et al., 2002), which keeps distances on
+    average; pairs that are near there are read again and compared exactly.
     """
 
     def __init__(self, weight: Weight, threshold: float, seed: int) -> None:
@@ -37,13 +38,16 @@ class Duplicates:
         self.wanted = len(weight.shape) > 1 and 1 < weight.rows <= MOST_ROWS and weight.columns >= FEWEST_COLUMNS
         self._whole = self.wanted and weight.size <= WHOLE
         self._rows: Any = None
-        self._directions: Any = None
+        self._signs: Any = None
+        self._bucket: Any = None
+        self._sorted: dict[tuple[int, int], tuple[Any, Any, Any]] = {}
         if self.wanted:
-            width = weight.columns if self._whole else DIRECTIONS
+            width = weight.columns if self._whole else BUCKETS
             self._rows = np.zeros((weight.rows, width), dtype=np.float64 if self._whole else np.float32)
         if self.wanted and not self._whole:
             rng = np.random.default_rng(seed)
-            self._directions = rng.standard_normal((weight.columns, DIRECTIONS), dtype=np.float32)
+            self._signs = rng.choice(np.array([-1, 1], dtype=np.float32), weight.columns)
+            self._bucket = rng.integers(0, BUCKETS, weight.columns)
 
     def add(self, row: int, column: int, values: Any, lost: int) -> None:
         """Take in a block; what is not finite counts as 0."""
@@ -53,8 +57,18 @@ class Duplicates:
         if self._whole:
             self._rows[row : row + len(values), column : column + values.shape[1]] = known
         else:
-            directions = self._directions[column : column + values.shape[1]]
-            self._rows[row : row + len(values)] += known.astype(np.float32, copy=False) @ directions
+            order, starts, buckets = self._places(column, values.shape[1])
+            signed = known.astype(np.float32, copy=False)[:, order] * self._signs[column + order]
+            self._rows[row : row + len(values), buckets] += np.add.reduceat(signed, starts, axis=1)
+
+    def _places(self, column: int, width: int) -> tuple[Any, Any, Any]:
+        """Columns of a block in the order of their buckets, where each bucket begins, and which buckets these are."""
+        if (column, width) not in self._sorted:
+            bucket = self._bucket[column : column + width]
+            order = np.argsort(bucket, kind="stable")
+            buckets, starts = np.unique(bucket[order], return_index=True)
+            self._sorted[column, width] = order, starts, buckets
+        return self._sorted[column, width]
 
     def found(self, norms: Any, skip: Any) -> tuple[Any, Any]:
         """Pairs (n, 2) of a row and the earliest row that it repeats, and their cosines; rows in ``skip`` are dead."""
@@ -81,8 +95,8 @@ class Duplicates:
         return found
 
     def _projected(self, unit: Any, alive: Any, norms: Any) -> list[tuple[int, int, float]]:
-        """Candidates by distance in the projection, the nearest eight of each row compared exactly."""
-        reach = (2 - 2 * self.threshold) * DIRECTIONS * MARGIN**2 + 1e-5 * DIRECTIONS
+        """Candidates by distance of their sums, the nearest eight of each row compared exactly."""
+        reach = (2 - 2 * self.threshold) * MARGIN**2 + 1e-5
         lengths = np.square(unit).sum(axis=1)
         found = []
         for start in range(0, len(unit), BLOCK):

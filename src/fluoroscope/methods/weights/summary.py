@@ -22,7 +22,7 @@ __all__ = ["NEAR_ZERO", "Look", "form_of", "planned"]
 NEAR_ZERO = 1e-3  # of the root mean square
 FILTER_ENTRIES = 1 << 17
 FIRST_LAYER = 1 << 20  # entries of filters with at most four channels, which are looked at in any number
-BLOCK = 1 << 19
+BLOCK = 1 << 17  # entries at a time: what is made of them stays in the processor's cache
 MARGIN = 1 << 14  # norms of rows or columns that are kept one by one
 MANY = 512  # tensors, beyond which their pictures and margins get small
 

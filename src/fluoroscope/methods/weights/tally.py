@@ -33,12 +33,13 @@ class Tally:
         self._extremes(row, column, values, finite)
         exact = values.astype(np.float64) if finite is None else np.where(finite, values, 0).astype(np.float64)
         with np.errstate(over="ignore", under="ignore"):
-            self._moments(exact, finite, values.size - lost)
-            np.square(exact, out=exact)
+            squares = np.square(exact)
+            rows = squares.sum(axis=1)
+            self._moments(exact, finite, values.size - lost, float(rows.sum()))
             if self.row_squares is not None:
-                self.row_squares[row : row + exact.shape[0]] += exact.sum(axis=1)
+                self.row_squares[row : row + len(rows)] += rows
             if self.column_squares is not None:
-                self.column_squares[column : column + exact.shape[1]] += exact.sum(axis=0)
+                self.column_squares[column : column + squares.shape[1]] += squares.sum(axis=0)
 
     def _extremes(self, row: int, column: int, values: Any, finite: Any) -> None:
         if finite is None:
@@ -52,14 +53,13 @@ class Tally:
             self.peak = (row + place // values.shape[1], column + place % values.shape[1])
         self.low, self.high = min(self.low, low), max(self.high, high)
 
-    def _moments(self, exact: Any, finite: Any, count: int) -> None:
+    def _moments(self, exact: Any, finite: Any, count: int, squares: float) -> None:
         """Merge the block's mean and deviations (Chan, Golub, LeVeque, 1979)."""
         mean = float(exact.sum()) / count
-        squares = float(np.vdot(exact, exact))
         deviations = squares - count * mean * mean
         if deviations < CANCELLED * squares:  # digits were lost in the difference
             about = np.where(finite, exact - mean, 0) if finite is not None else exact - mean
-            deviations = float(np.vdot(about, about))
+            deviations = float(np.square(about).sum())
         total, shift = self.count + count, mean - self.mean
         self.deviations += deviations + shift * shift * self.count * count / total
         self.mean += shift * count / total

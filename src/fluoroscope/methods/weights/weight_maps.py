@@ -34,7 +34,7 @@ class WeightMaps(WeightMethod):
     grid of the histogram (steps of 1/128 of a power of two); ``zero_threshold`` is that magnitude. A row (a filter, a
     unit) is dead where its norm is at most a millionth of the rows' median norm, a duplicate where its cosine with an
     earlier row is at least ``alike``; duplicates are sought among at most 8,192 rows of at least 8 entries, in large
-    matrices first by random projection. Experts of a mixture, recognised by their names, get a table of layers by
+    matrices first by random sums. Experts of a mixture, recognised by their names, get a table of layers by
     experts. Tied tensors appear once; NaN and infinities are counted and kept in the pictures.
 
     Source: Krizhevsky et al., *ImageNet Classification with Deep CNNs*, 2012, figure 3, for filter grids.
