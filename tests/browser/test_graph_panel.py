@@ -375,9 +375,9 @@ def test_what_nobody_scrolled_to_is_printed(chromium, tmp_path):
     path = write_page(page(results, title="Print"), tmp_path / "print.html")
     opened = chromium.new_page(viewport={"width": 1280, "height": 700})
     opened.goto(path.as_uri())
-    opened.locator(".waiting").first.wait_for(state="detached", timeout=30_000)  # without a scroll
+    opened.locator(".body.waiting").first.wait_for(state="detached", timeout=30_000)  # without a scroll
     for _ in range(60):
-        if not opened.locator(".waiting").count():
+        if not opened.locator(".body.waiting").count():
             break
         opened.wait_for_timeout(250)
     opened.locator("article canvas[role=application]").nth(1).wait_for(state="attached")
@@ -386,9 +386,9 @@ def test_what_nobody_scrolled_to_is_printed(chromium, tmp_path):
     hurried = chromium.new_page(viewport={"width": 1280, "height": 700})
     hurried.goto(path.as_uri())
     hurried.wait_for_timeout(100)  # by now every panel listens
-    assert hurried.locator(".waiting").count() > 0
+    assert hurried.locator(".body.waiting").count() > 0
     hurried.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert hurried.locator(".waiting").count() == 0
+    assert hurried.locator(".body.waiting").count() == 0
     hurried.close()
 
 
