@@ -383,13 +383,6 @@ def test_what_nobody_scrolled_to_is_printed(chromium, tmp_path):
     opened.locator("article canvas[role=application]").nth(1).wait_for(state="attached")
     assert opened.locator("article canvas[role=application]").count() == 2
     opened.close()
-    hurried = chromium.new_page(viewport={"width": 1280, "height": 700})
-    hurried.goto(path.as_uri())
-    hurried.wait_for_timeout(100)  # by now every panel listens
-    assert hurried.locator(".body.waiting").count() > 0
-    hurried.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert hurried.locator(".body.waiting").count() == 0
-    hurried.close()
 
 
 def test_ten_thousand_boxes_are_there_without_ten_thousand_elements(chromium, tmp_path):
