@@ -13,8 +13,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from fluoroscope.results import Series
+from fluoroscope.results.history import flat_config
 from fluoroscope.studio.server import open_studio
-from fluoroscope.studio.views import LONG, _reduced, flat
+from fluoroscope.studio.views import LONG, _reduced
 from fluoroscope.training.store import RunWriter, open_runs
 
 
@@ -115,7 +116,7 @@ def test_long_series_keep_their_extremes_and_gaps() -> None:
 
 
 def test_nested_configurations_are_flat() -> None:
-    assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    assert dict(flat_config({"a": {"b": 1, "c": {"d": 2}}, "e": 3})) == {"a.b": 1, "a.c.d": 2, "e": 3}
 
 
 def test_a_browser_follows_a_run(chromium: Any, tmp_path: Path) -> None:

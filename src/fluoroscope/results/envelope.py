@@ -9,7 +9,7 @@ import numpy as np
 
 from fluoroscope.results.record import Array
 
-__all__ = ["Envelope", "envelope", "gaussian", "moving_average", "stretches"]
+__all__ = ["Envelope", "envelope", "extremes", "gaussian", "moving_average", "stretches"]
 
 
 class Envelope(NamedTuple):
@@ -50,6 +50,22 @@ def envelope(steps: Array, values: Array, start: float, end: float, buckets: int
     where = np.clip(np.floor((steps[cuts] - start) / width), 0, buckets - 1)
     low, high = np.fmin.reduceat(kept, at), np.fmax.reduceat(kept, at)
     return Envelope(start + (where + 0.5) * width, low, high, mean, sizes - count)
+
+
+def extremes(values: Array, buckets: int) -> Array:
+    """Places (ascending) of the points that keep a curve's shape: first and last, and of each of ``buckets`` stretches
+    the least, the greatest, and the first that is not finite.
+    """
+    edges = np.unique(np.linspace(0, len(values), buckets + 1).astype(int)[:-1])
+    finite = np.isfinite(values)
+    low, high = np.where(finite, values, np.inf), np.where(finite, values, -np.inf)
+    of = np.searchsorted(edges, np.arange(len(values)), side="right") - 1
+    kept = np.zeros(len(values), bool)
+    for wanted in (low == np.minimum.reduceat(low, edges)[of], high == np.maximum.reduceat(high, edges)[of], ~finite):
+        places = np.flatnonzero(wanted)
+        kept[places[np.unique(of[places], return_index=True)[1]]] = True
+    kept[[0, -1]] = True
+    return np.flatnonzero(kept)
 
 
 def stretches(steps: Array) -> list[slice]:

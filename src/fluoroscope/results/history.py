@@ -10,7 +10,7 @@ import numpy as np
 from fluoroscope.results.record import Array, Record, record, value
 from fluoroscope.results.result import Result
 
-__all__ = ["History", "Series"]
+__all__ = ["History", "Series", "flat_config"]
 
 
 @record
@@ -70,7 +70,7 @@ class History(Result):
     @property
     def differences(self) -> dict[str, dict[str, Any]]:
         """What the configurations do not share: ``{key: {run: value}}``, keys of inner settings joined by dots."""
-        flat = {run: dict(_flat(config)) for run, config in self.configs.items()}
+        flat = {run: dict(flat_config(config)) for run, config in self.configs.items()}
         keys = dict.fromkeys(key for config in flat.values() for key in config)
         columns = {key: {run: config.get(key) for run, config in flat.items()} for key in keys}
         return {k: column for k, column in columns.items() if len({repr(v) for v in column.values()}) > 1}
@@ -88,9 +88,10 @@ class History(Result):
         return cls(series=series, configs=configs, axis=axis, title=title)
 
 
-def _flat(config: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+def flat_config(config: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    """The entries of a nested configuration with dotted names, in their order."""
     found: list[tuple[str, Any]] = []
     for key, entry in config.items():
         name = f"{before}{key}"
-        found += _flat(entry, f"{name}.") if isinstance(entry, Mapping) else [(name, entry)]
+        found += flat_config(entry, f"{name}.") if isinstance(entry, Mapping) else [(name, entry)]
     return found

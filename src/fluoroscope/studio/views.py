@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +13,8 @@ import numpy as np
 
 from fluoroscope.render.page import PanelError, Section
 from fluoroscope.results import History, Result, Series, TensorHistograms, TensorHistory
+from fluoroscope.results.envelope import extremes
+from fluoroscope.results.history import flat_config
 from fluoroscope.training.diagnosis import diagnose
 
 __all__ = ["compared", "facts_of", "row_of", "sections_of", "stamp_of", "thinned"]
@@ -41,7 +43,7 @@ def row_of(run: Any) -> dict[str, Any]:
         "started": _moment(run.started),
         "seconds": _seconds(run),
         "values": [[name, last[name][1]] for name in chosen],
-        "config": [[str(key), str(value)] for key, value in flat(run.config).items()],
+        "config": [[str(key), str(value)] for key, value in flat_config(run.config)],
     }
 
 
@@ -59,22 +61,11 @@ def _interest(name: str) -> tuple[int, str]:
     return 9, name
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested configuration with dotted names."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found.update(flat(value, f"{prefix}{key}."))
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
 def facts_of(run: Any) -> list[tuple[str, str]]:
     """The head of a run's page."""
     row = row_of(run)
     facts = [("State", run.state), ("Last step", f"{row['steps']:,}"), ("Started", row["started"])]
-    environment = flat(run.environment or {})
+    environment = dict(flat_config(run.environment or {}))
     facts += [
         (key, str(environment[key])[:12]) for key in ("git", "git.commit", "device", "torch") if environment.get(key)
     ]
@@ -112,20 +103,9 @@ def _shortened(run: Any) -> History:
 
 
 def _reduced(series: Series) -> Series:
-    """The points that hold the least and greatest value of each of many stretches, and every gap's first."""
-    values, count = series.values, LONG // 2
-    edges = np.linspace(0, len(values), count + 1).astype(int)[:-1]
-    finite = np.isfinite(values)
-    low, high = np.where(finite, values, np.inf), np.where(finite, values, -np.inf)
-    least, greatest = np.minimum.reduceat(low, edges), np.maximum.reduceat(high, edges)
-    of = np.searchsorted(edges, np.arange(len(values)), side="right") - 1
-    kept = np.zeros(len(values), bool)
-    for wanted in (low == least[of], high == greatest[of], ~finite):
-        places = np.flatnonzero(wanted)
-        kept[places[np.unique(of[places], return_index=True)[1]]] = True
-    kept[[0, -1]] = True
+    kept = extremes(series.values, LONG // 2)
     times = series.times[kept] if series.times is not None else None
-    return series.replace(steps=series.steps[kept], values=values[kept], times=times)
+    return series.replace(steps=series.steps[kept], values=series.values[kept], times=times)
 
 
 def thinned(found: TensorHistory, most: int = 400) -> TensorHistory:

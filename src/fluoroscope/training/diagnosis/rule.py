@@ -14,7 +14,7 @@ from fluoroscope.results import Finding, Series
 from fluoroscope.results.findings import Severity
 from fluoroscope.training.diagnosis.evidence import Curve, Evidence
 
-__all__ = ["Rule", "Undecided", "find_rules", "quantities", "rule", "rules", "threshold"]
+__all__ = ["NOT_LEARNING", "Rule", "Undecided", "find_rules", "quantities", "rule", "rules", "threshold"]
 
 CURVES = {
     "loss": "the training loss",
@@ -35,6 +35,20 @@ STATISTICS = (
     "activation/saturated",
 )
 """The statistics of tensors that rules look at."""
+
+
+NOT_LEARNING = (
+    "vanishing-gradients",
+    "unchanged-parameters",
+    "dead-units",
+    "saturated-units",
+    "learning-rate-low",
+    "learning-rate-high",
+    "schedule-ended",
+    "clipping-always",
+    "weights-collapse",
+)
+"""Rules that say why a loss does not fall; that it does not may follow from any of them."""
 
 
 class Undecided(Exception):

@@ -24,14 +24,10 @@ class Settings:
     sample: int = 512
     updates: Literal["auto", "exact", "sampled"] = "auto"
     histograms: bool = True
-    noise_every: int = 0
-    curvature_every: int = 0
-    alignment: bool = False
     memory_every: int = 20
 
     def __post_init__(self) -> None:
-        for name, low in {"every": 1, "exact_every": 0, "activations_every": 0, "sample": 16, "noise_every": 0,
-                          "curvature_every": 0}.items():  # fmt: skip
+        for name, low in {"every": 1, "exact_every": 0, "activations_every": 0, "sample": 16}.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:
                 raise OptionError(f"fs.record: option {name!r} is out of range", got=value, expected=f"at least {low}")

@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import sqlite3
+import struct
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +56,7 @@ def opened(path: Path) -> Iterator[Reader]:
                 return
             connection.execute("BEGIN")
             yield Reader(connection)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, zlib.error, struct.error) as error:
         raise ResultFileError(
             f"{path} could not be read as a record of a training",
             got=str(error),

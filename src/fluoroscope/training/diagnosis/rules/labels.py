@@ -11,7 +11,7 @@ from fluoroscope.results import Finding
 from fluoroscope.training.diagnosis.evidence import Evidence
 from fluoroscope.training.diagnosis.progress import Progress, progress
 from fluoroscope.training.diagnosis.robust import median
-from fluoroscope.training.diagnosis.rule import Rule, Undecided, rule, threshold
+from fluoroscope.training.diagnosis.rule import NOT_LEARNING, Rule, Undecided, rule, threshold
 from fluoroscope.training.diagnosis.wording import number, share
 
 __all__ = ["ChanceLevel", "DoubleSoftmax"]
@@ -29,15 +29,7 @@ class ChanceLevel(Rule):
     name = "chance-level"
     title = "The loss stays at chance"
     follows = (
-        "vanishing-gradients",
-        "unchanged-parameters",
-        "dead-units",
-        "saturated-units",
-        "learning-rate-low",
-        "learning-rate-high",
-        "schedule-ended",
-        "clipping-always",
-        "weights-collapse",
+        *NOT_LEARNING,
         "initialization",
         "gradients-grow-backwards",
     )

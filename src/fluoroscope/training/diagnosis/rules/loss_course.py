@@ -10,7 +10,7 @@ from fluoroscope.results import Finding
 from fluoroscope.training.diagnosis.evidence import Evidence
 from fluoroscope.training.diagnosis.progress import progress
 from fluoroscope.training.diagnosis.robust import rank_correlation, sureness
-from fluoroscope.training.diagnosis.rule import Rule, rule, threshold
+from fluoroscope.training.diagnosis.rule import NOT_LEARNING, Rule, rule, threshold
 from fluoroscope.training.diagnosis.wording import number, share, times
 
 __all__ = ["Diverging", "Plateau"]
@@ -72,15 +72,7 @@ class Plateau(Rule):
     title = "The loss has stopped to fall"
     follows = (
         "chance-level",
-        "vanishing-gradients",
-        "unchanged-parameters",
-        "dead-units",
-        "saturated-units",
-        "learning-rate-low",
-        "learning-rate-high",
-        "schedule-ended",
-        "clipping-always",
-        "weights-collapse",
+        *NOT_LEARNING,
         "nan-origin",
         "gradients-grow-backwards",
         "exploding-gradients",

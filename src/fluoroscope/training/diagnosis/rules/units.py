@@ -21,6 +21,8 @@ class Units(Rule):
     """Layers most of whose units are useless in the last third of the run, at every step of it."""
 
     word: ClassVar[str] = ""
+    few: float
+    many: float
 
     def _layers(self, run: Evidence, least: float) -> Iterator[tuple[str, float, float, int]]:
         """Name, median share and row of each layer whose share stays above ``least``."""
@@ -33,7 +35,9 @@ class Units(Rule):
             if len(late) >= 3 and np.median(late) >= least and np.quantile(late, 0.1) >= 0.8 * least:
                 yield name, float(np.median(late)), float(values[0]), row
 
-    def _tell(self, run: Evidence, few: float, many: float) -> Iterator[Finding]:
+    def find(self, run: Evidence) -> Iterator[Finding]:
+        """One finding for all layers."""
+        few, many = self.few, self.many
         layers = list(self._layers(run, few))
         if not layers:
             return
@@ -81,10 +85,6 @@ class DeadUnits(Units):
     few: float = threshold(0.6, "share of a layer's units from which it is told", high=1)
     many: float = threshold(0.9, "share from which it is a problem", high=1)
 
-    def find(self, run: Evidence) -> Iterator[Finding]:
-        """One finding for all layers."""
-        yield from self._tell(run, self.few, self.many)
-
 
 @rule
 class SaturatedUnits(Units):
@@ -103,7 +103,3 @@ class SaturatedUnits(Units):
     )
     few: float = threshold(0.5, "share of a layer's outputs from which it is told", high=1)
     many: float = threshold(0.7, "share from which it is a problem", high=1)
-
-    def find(self, run: Evidence) -> Iterator[Finding]:
-        """One finding for all layers."""
-        yield from self._tell(run, self.few, self.many)
