@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fluoroscope.cli.console import Console, printable
-from fluoroscope.cli.files import check_writable, write_figure
+from fluoroscope.cli.files import check_writable
 from fluoroscope.cli.network import Network
 from fluoroscope.cli.options import Command, answer_options, model_argument, network_options
 from fluoroscope.cli.table import table
@@ -22,18 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 COLUMNS = ("module", "class", "output", ">parameters", ">FLOPs", ">activations", "notes")
-TEXTS = {
-    ".svg": "to_svg",
-    ".dot": "to_dot",
-    ".gv": "to_dot",
-    ".graphml": "to_graphml",
-    ".mmd": "to_mermaid",
-    ".tex": "to_tikz",
-    ".json": "to_json",
-    ".html": "to_html",
-}
-PICTURES = (".png", ".pdf")
-ENDINGS = (".fluo", *PICTURES, *TEXTS)
 
 
 @click.command("graph", cls=Command, short_help="Architecture: what flows where, what repeats, what it costs.")
@@ -50,7 +38,7 @@ ENDINGS = (".fluo", *PICTURES, *TEXTS)
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="FILE",
-    help="Write " + ", ".join(ENDINGS) + ". Repeatable.",
+    help="Write .svg, .pdf, .png, .dot, .graphml, .mmd, .tex, .json, .html or .fluo. Repeatable.",
 )
 @answer_options
 def command(
@@ -69,6 +57,8 @@ def command(
     The network is built without weights and traced on shapes alone, so its size does not matter. Files (.onnx, .pt2)
     are read, not run. Without --input-shape an input of a likely shape is made up.
     """
+    from fluoroscope.render.exports import write_graph
+
     for path in outs:
         _check(path)
     with console.progress():
@@ -77,7 +67,7 @@ def command(
     console.say(f"\n{found.caption}")
     for note in found.notes:
         console.note(f"note: {note}")
-    paths = [_written(found, path) for path in outs]
+    paths = [write_graph(found, path) for path in outs]
     for path in paths:
         console.say(printable(path))
     console.answer({**_totals(found), "nodes": [_entries(n) for n in found.nodes], "files": paths})
@@ -105,27 +95,11 @@ def _graph(
 
 
 def _check(path: Path) -> None:
-    if path.suffix.lower() not in ENDINGS:
-        raise OptionError(f"no graph can be written as {path.name!r}", got=path.suffix, expected=", ".join(ENDINGS))
+    from fluoroscope.render.exports import FORMATS
+
+    if path.suffix.lower() not in FORMATS:
+        raise OptionError(f"no graph can be written as {path.name!r}", got=path.suffix, expected=", ".join(FORMATS))
     check_writable(path)
-
-
-def _written(found: ModelGraph, path: Path) -> Path:
-    ending = path.suffix.lower()
-    if ending in PICTURES:
-        return write_figure(found, path) if ending == ".png" else _pdf(found, path)
-    if ending == ".fluo":
-        return found.save(path)
-    getattr(found, TEXTS[ending])(path)
-    return path
-
-
-def _pdf(found: ModelGraph, path: Path) -> Path:
-    from fluoroscope.results import atomic_write
-
-    with atomic_write(path) as handle:
-        found.plot().savefig(handle, format="pdf")
-    return path
 
 
 def _rows(found: ModelGraph, operations: bool) -> Iterator[tuple[str, ...]]:

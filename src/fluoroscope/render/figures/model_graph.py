@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure
 from fluoroscope.render.figures.label import amount, plural
@@ -26,7 +26,7 @@ HEADING = 0.6
 
 
 @drawing("model-graph")
-class ModelGraphDrawing(Drawing):
+class ModelGraphDrawing(FlowOptions, Drawing):
     """Options of the picture.
 
     ``style`` is ``"flow"`` or ``"slab"``; ``depth`` how many levels of modules are open (None: as many as are
@@ -37,19 +37,6 @@ class ModelGraphDrawing(Drawing):
     """
 
     style: Literal["flow", "slab"] = "flow"
-    depth: int | None = None
-    color_by: Any = "class"
-    direction: Literal["down", "right"] = "down"
-    shapes: Literal["changes", "all", "none"] = "changes"
-    dtypes: bool = False
-    costs: bool = True
-    names: bool = True
-    attributes: bool = False
-    attribute_length: int = 42
-    trainable: bool = False
-    saved: bool = True
-    hubs: bool = False
-    legend: bool = True
 
     def on(self, result: ModelGraph, ax: Axes, theme: Theme) -> None:
         """The diagram on ``ax``, as large as fits."""
@@ -69,11 +56,7 @@ class ModelGraphDrawing(Drawing):
         """The marks of the diagram."""
         if self.style == "slab":
             return slab_sheet(result, theme, self.color_by, self.depth)
-        return flow_sheet(result, theme, self._flow())
-
-    def _flow(self) -> FlowOptions:
-        names = FlowOptions.__dataclass_fields__
-        return FlowOptions(**{name: getattr(self, name) for name in names})
+        return flow_sheet(result, theme, self)
 
     def _facts(self, result: ModelGraph) -> list[str]:
         facts = []
