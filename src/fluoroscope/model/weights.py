@@ -170,7 +170,8 @@ def _role(root: nn.Module, name: str) -> str:
 def is_checkpoint(path: str | Path) -> bool:
     """Whether ``path`` names a file or folder of weights, by its ending."""
     file = Path(path)
-    return file.suffix.lower() in SUFFIXES or file.name.endswith(".safetensors.index.json") or _is_folder(file)
+    known = file.suffix.lower() in (*SUFFIXES, ".onnx") or file.name.endswith(".safetensors.index.json")
+    return known or _is_folder(file)
 
 
 def _is_folder(path: Path) -> bool:
@@ -193,9 +194,9 @@ class Checkpoint:
 
     @classmethod
     def open(cls, path: str | Path) -> Checkpoint:
-        """The table of contents of ``.safetensors``, ``.safetensors.index.json``, a folder of them, or ``.pt``.
+        """The table of contents of ``.safetensors``, its ``.index.json``, a folder of them, ``.pt`` or ``.onnx``.
 
-        Headers are read and checked; values only when they are asked for (of ``.pt`` files all at once).
+        Headers are read and checked; values only when asked for (those of ``.pt`` and ``.onnx`` files all at once).
 
         Raises:
             InputError: there is no such file, or a file that the index names is missing.
@@ -209,10 +210,21 @@ class Checkpoint:
             return cls._of_index(file)
         if file.suffix.lower() == ".safetensors":
             return cls._of_files(file, [file])
+        if file.suffix.lower() == ".onnx":
+            return cls._of_onnx(file)
         if file.suffix.lower() not in SUFFIXES:
-            raise ModelError(f"{file.name} is not a file of weights", expected=", ".join(sorted(SUFFIXES)))
+            raise ModelError(f"{file.name} is not a file of weights", expected=", ".join(sorted({*SUFFIXES, ".onnx"})))
         tensors, notes = read_weights(file)
         found = tuple(ModuleWeight.of(t, [n]) for n, t in tensors.items() if isinstance(t, torch.Tensor))
+        return cls(file, found, notes, file.stat().st_size)
+
+    @classmethod
+    def _of_onnx(cls, file: Path) -> Checkpoint:
+        """The weights inside an ONNX file; those in files beside it are not opened."""
+        from fluoroscope.model.graph.files.onnx_file import arrays_of
+
+        arrays, notes = arrays_of(file)
+        found = tuple(ModuleWeight.of(torch.from_numpy(array), [name]) for name, array in arrays.items())
         return cls(file, found, notes, file.stat().st_size)
 
     @classmethod

@@ -259,3 +259,18 @@ def test_error_is_one_of_ours(tmp_path: Path) -> None:
     path.write_bytes(helper.make_model(helper.make_graph([], "g", [], [])).SerializeToString())
     with pytest.raises(FluoroscopeError, match="no operations"):
         onnx_graph(path)
+
+
+def test_the_weights_of_a_file_can_be_looked_at(small: Path) -> None:
+    import fluoroscope as fs
+    from fluoroscope.model.weights import Checkpoint
+
+    found = Checkpoint.open(small)
+    assert [w.name for w in found.weights] == ["conv.weight", "conv.bias", "fc.weight", "fc.bias"]
+    expected = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
+    record = fs.WeightMaps()(small).tensor("fc.weight")
+    assert record.shape == (5, 8)
+    np.testing.assert_allclose(record.statistics["l2"], np.linalg.norm(expected.astype(np.float64)), rtol=1e-6)
+    small.write_bytes(small.read_bytes()[:100])
+    with pytest.raises(ModelError):
+        Checkpoint.open(small)

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fluoroscope.errors import ModelError
 from fluoroscope.model.loading.importing import import_library
 from fluoroscope.model.loading.saved_file import existing_file
 from fluoroscope.results.model_graph import GraphTensor
 
-__all__ = ["OnnxFile", "Types", "read_onnx"]
+__all__ = ["OnnxFile", "Types", "arrays_of", "read_onnx"]
 
+FEW = 16  # numbers that are a shape or an axis, not a weight
 LARGEST = 2**31 - 1  # of a protobuf message; larger networks keep their weights in files beside
 DTYPES = {
     1: ("float32", 4), 2: ("uint8", 1), 3: ("int8", 1), 4: ("uint16", 2), 5: ("int16", 2), 6: ("int32", 4),
@@ -79,6 +82,39 @@ def read_onnx(path: str | Path, sizes: dict[str, int] | None = None) -> OnnxFile
         InputError: there is no such file.
         ModelError: not an ONNX file, truncated, or with tensors whose sizes can't be right.
     """
+    onnx, file, model = _loaded(path)
+    types = Types(assumed=dict(sizes or {}))
+    notes = _fix_sizes(model.graph, types.assumed)
+    model, trouble = _with_shapes(onnx, model)
+    for info in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+        types.add(info)
+    _nested_types(model.graph, types)
+    functions = {(f.domain, f.name): f for f in model.functions}
+    producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
+    return OnnxFile(file.stem, model.graph, functions, types, (*notes, *trouble), producer)
+
+
+def arrays_of(path: str | Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The weights that an ONNX file holds, as arrays by name, and notes on those that it does not hold.
+
+    Raises what :func:`read_onnx` raises.
+    """
+    onnx, _, model = _loaded(path)
+    found, left = {}, []
+    for weight in _weights(model.graph):
+        kind = DTYPES.get(weight.data_type, ("unknown", 0))[0]
+        if weight.data_location == onnx.TensorProto.EXTERNAL:
+            left.append(f"{weight.name!r} lies in a file beside")
+        elif kind.startswith("float") and not kind.startswith(("float8", "float4")):
+            found[weight.name] = np.array(onnx.numpy_helper.to_array(weight))
+        elif math.prod(weight.dims) > FEW:
+            left.append(f"{weight.name!r} holds {kind}")
+    shown = "; ".join(left[:3]) + (f"; and {len(left) - 3} more" if len(left) > 3 else "")
+    return found, (f"left out: {shown}",) if left else ()
+
+
+def _loaded(path: str | Path) -> tuple[Any, Path, Any]:
+    """The onnx package, the file, and what it holds, every weight's size checked."""
     onnx = import_library("onnx", "an ONNX file", "onnx")
     file = existing_file(str(path))
     if file.stat().st_size > LARGEST:
@@ -91,15 +127,7 @@ def read_onnx(path: str | Path, sizes: dict[str, int] | None = None) -> OnnxFile
         raise _broken(file, "no operations in it")
     for weight in _weights(model.graph):
         _check_weight(file, weight)
-    types = Types(assumed=dict(sizes or {}))
-    notes = _fix_sizes(model.graph, types.assumed)
-    model, trouble = _with_shapes(onnx, model)
-    for info in (*model.graph.input, *model.graph.value_info, *model.graph.output):
-        types.add(info)
-    _nested_types(model.graph, types)
-    functions = {(f.domain, f.name): f for f in model.functions}
-    producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
-    return OnnxFile(file.stem, model.graph, functions, types, (*notes, *trouble), producer)
+    return onnx, file, model
 
 
 def _broken(file: Path, got: str) -> ModelError:

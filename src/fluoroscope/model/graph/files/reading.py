@@ -13,7 +13,7 @@ def is_graph_file(path: str | Path) -> bool:
     """Whether :func:`graph_of_file` reads such a file, by its ending."""
     from fluoroscope.model.weights import is_checkpoint
 
-    return Path(path).suffix.lower() in (".onnx", ".pt2") or is_checkpoint(path)
+    return Path(path).suffix.lower() == ".pt2" or is_checkpoint(path)
 
 
 def graph_of_file(path: str | Path, *, fold: bool = True) -> ModelGraph:
