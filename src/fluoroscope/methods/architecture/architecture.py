@@ -14,6 +14,7 @@ from torch.nn.parameter import UninitializedParameter
 from fluoroscope.errors import ModelError
 from fluoroscope.methods.base import Method, method, option, provenance, versions
 from fluoroscope.methods.progress import progress
+from fluoroscope.model.graph.collecting import collection_paused
 from fluoroscope.model.graph.deep import with_room
 from fluoroscope.model.graph.examples import Example, examples
 from fluoroscope.model.graph.files.reading import graph_of_file, is_graph_file
@@ -98,16 +99,16 @@ class Architecture(Method):
         subject = as_subject(model)
         study = Study(subject, seed=self.seed)
         study.started = time.perf_counter()
-        with progress(self.title, 1):
+        with collection_paused(), progress(self.title, 1):
             graph, shapes, error = self._made(study, inputs)
             if isinstance(error, RecursionError):
                 graph, shapes, error = with_room(lambda: self._made(study, inputs))
-        if graph is None:
-            raise ModelError("the network is nested too deep", got=str(error)) from error
-        graph = graph.replace(caption=f"{subject.title}: {_caption(graph)}")
-        if not graph.complete:
-            study.note(f"the trace ended early: {' '.join(str(error).split()) or type(error).__name__}")
-        return graph.with_meta(**provenance(self, study, {"input_shapes": shapes}))
+            if graph is None:
+                raise ModelError("the network is nested too deep", got=str(error)) from error
+            graph = graph.replace(caption=f"{subject.title}: {_caption(graph)}")
+            if not graph.complete:
+                study.note(f"the trace ended early: {' '.join(str(error).split()) or type(error).__name__}")
+            return graph.with_meta(**provenance(self, study, {"input_shapes": shapes}))
 
     def _of_file(self, path: str) -> ModelGraph:
         """The graph that a file tells of, or of the network that a name stands for."""

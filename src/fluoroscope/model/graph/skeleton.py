@@ -7,7 +7,6 @@ all modules again and again while they are made.
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+
+from fluoroscope.model.graph.collecting import collection_paused
 
 __all__ = ["weightless"]
 
@@ -55,9 +56,7 @@ def _factories() -> frozenset[Any]:
 def weightless() -> Iterator[None]:
     """Networks built within the block have their structure and no weights."""
     with _LOCK, ExitStack() as stack:
-        if gc.isenabled():
-            stack.callback(gc.enable)
-            gc.disable()
+        stack.enter_context(collection_paused())
         stack.enter_context(_idle())
         stack.enter_context(_OnMeta())
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from fluoroscope.model.graph.collecting import collection_paused
 from fluoroscope.model.graph.emitting import emitted
 from fluoroscope.model.graph.gradients import GradientTracer
 from fluoroscope.model.graph.memory import Mistaken
@@ -85,11 +85,7 @@ def _traced(
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(gradients))
         stack.callback(RandomState().restore)
-        if (
-            gc.isenabled()
-        ):  # a trace makes many objects that live on; looking for cycles among them takes most of the time
-            stack.callback(gc.enable)
-            gc.disable()
+        stack.enter_context(collection_paused())
         stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
         torch.backends.mha.set_fastpath_enabled(False)
         _in_mode(parts, gradients, stack)
