@@ -18,6 +18,7 @@ from torch.nn.parameter import is_lazy
 from fluoroscope.model.graph.builder import Source
 from fluoroscope.model.graph.code import call_site, definition
 from fluoroscope.model.graph.nested import tensors_in
+from fluoroscope.model.graph.owning import count_parameters
 from fluoroscope.model.graph.steps import Origin, Step, Value
 from fluoroscope.model.graph.tracer import Tracer
 from fluoroscope.model.walk import every_module
@@ -133,7 +134,7 @@ class GradientTracer(Tracer):
     def _leave(self, event: _Leave) -> None:
         """A module in which nothing was noted is left out."""
         step = event.step
-        self._owned(step, event.module)
+        count_parameters(self, step, event.module)
         known = [(self.values[id(f)], n, t) for f, n, t in event.returned if id(f) in self.values]
         self.builder.leave([Value(v.step, n) for v, n, _ in known], [t for *_, t in known])
         if not step.children and step.scope is not None and not step.error:

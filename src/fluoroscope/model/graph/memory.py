@@ -17,6 +17,7 @@ from torch import nn
 
 from fluoroscope.model.graph.assumptions import MEAN, RANGE
 from fluoroscope.model.graph.nested import mapped, tensors_in
+from fluoroscope.model.graph.owning import count_parameters
 from fluoroscope.model.graph.signature import own_containers
 from fluoroscope.model.graph.steps import Step, Value
 
@@ -67,7 +68,7 @@ class Entry:
             refs.append(builder.ref(source))
         name = tracer.names.get(id(module), type(module).__name__)
         step = builder.again(self.template, name, refs, owner=module)
-        tracer._owned(step, module, whole=True)
+        count_parameters(tracer, step, module, whole=True)
         numbers = iter(step.returned)
         tracer.muted += 1
         try:

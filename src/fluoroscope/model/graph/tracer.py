@@ -8,13 +8,11 @@ networks ask of numbers has an answer, and the rest is assumed and noted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from fluoroscope.model.flops import operation_flops
 from fluoroscope.model.graph.assumptions import QUESTIONS, answered_list, carry_mean, mean_of
@@ -22,6 +20,22 @@ from fluoroscope.model.graph.builder import Builder, Source
 from fluoroscope.model.graph.code import call_site, definition
 from fluoroscope.model.graph.memory import Memory
 from fluoroscope.model.graph.nested import mapped, tensors_in
+from fluoroscope.model.graph.owning import count_parameters
+from fluoroscope.model.graph.reading_calls import (
+    KNOWN_FACTORIES,
+    SMALL,
+    came_later,
+    error_line,
+    fresh_bytes,
+    name_of,
+    named_sources,
+    on_meta,
+    outer_bound,
+    place_of,
+    scalars_of,
+    without_device,
+    written_storages,
+)
 from fluoroscope.model.graph.signature import Hidden, Signatures
 from fluoroscope.model.graph.steps import ENTRY, AtenCall, Origin, Step, Value
 from fluoroscope.results.model_graph import GraphTensor
@@ -30,24 +44,7 @@ __all__ = ["Tracer"]
 
 aten = torch.ops.aten
 TAG = "_fluoroscope_source"
-SMALL = 1 << 16
 OUTER = 1 << 24
-KNOWN_FACTORIES = frozenset(
-    {
-        aten.arange.default,
-        aten.arange.start,
-        aten.arange.start_step,
-        aten.zeros.default,
-        aten.ones.default,
-        aten.full.default,
-        aten.scalar_tensor.default,
-        aten.linspace.default,
-        aten.eye.default,
-        aten.eye.m,
-        aten.tril_indices.default,
-        aten.triu_indices.default,
-    }
-)
 SCALARS_MATTER = ("conv", "max_pool", "avg_pool", "fold", "unfold", "pad", "roll", "gelu", "interpolate")
 QUIET = frozenset(
     getattr(torch.Tensor, name).__get__
@@ -58,24 +55,6 @@ QUIET = frozenset(
 _TENSOR: Any = torch.Tensor
 _GET_DEVICE = _TENSOR.device.__get__
 _GET_META = _TENSOR.is_meta.__get__
-
-
-class _Functions(TorchFunctionMode):
-    def __init__(self, tracer: Tracer) -> None:
-        super().__init__()
-        self.tracer = tracer
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.tracer.function(func, args, kwargs or {})
-
-
-class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call] # the class is untyped in torch
-    def __init__(self, tracer: Tracer) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.tracer = tracer
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.tracer.kernel(func, args, kwargs or {})
 
 
 class _Log:
@@ -151,7 +130,7 @@ class Tracer:
             found.append(source)
             if self.writers and tensor.layout is torch.strided:
                 writer = self.writers.get(tensor.untyped_storage()._cdata)
-                if writer is not None and _later(writer[1], source):
+                if writer is not None and came_later(writer[1], source):
                     found.append(writer[1])
         return found
 
@@ -181,7 +160,7 @@ class Tracer:
             if name in ("numpy", "__array__") and self._unknown(args[0]):
                 return self._answered(name, args, lambda: self._zeros(args[0]))
             if name in ("to", "cpu", "cuda"):
-                stays = self._without_device(name, args, kwargs)
+                stays = without_device(name, args, kwargs)
                 if stays is None:
                     return args[0]
                 args, kwargs = stays
@@ -209,7 +188,7 @@ class Tracer:
         if any(t.device.type == "meta" or id(t) in self.weights or id(t) in self.dirty for t in given):
             self._note_dirty(func, args)
             args, kwargs = mapped((tuple(args), kwargs), self.twin)
-        elif given and _outer(given) > OUTER:
+        elif given and outer_bound(given) > OUTER:
             args, kwargs = mapped((tuple(args), kwargs), self.twin)
         self.hint = next((m for m in map(mean_of, given) if m is not None), None)
         result = func(*args, **kwargs)
@@ -231,7 +210,7 @@ class Tracer:
         found = self.twins.get(id(tensor))
         if found is None:
             self.muted += 1
-            found = self.twins[id(tensor)] = (tensor, _meta_like(tensor))
+            found = self.twins[id(tensor)] = (tensor, on_meta(tensor))
             self.muted -= 1
             source = self.origins.get(id(tensor)) or self.source(tensor)
             setattr(found[1], TAG, (self, source))
@@ -246,13 +225,13 @@ class Tracer:
     def _noted(
         self, func: Any, args: Any, kwargs: Any, given: list[torch.Tensor], result: Any, log: _Log
     ) -> tuple[Value, ...]:
-        name = _name(func)
+        name = name_of(func)
         made = tensors_in(result) if not isinstance(result, torch.Tensor) else [result]
         written = {s._cdata: s for s in log.written}
-        inputs = list(_named(args, kwargs, self))
+        inputs = list(named_sources(args, kwargs, self))
         fields: dict[str, Any] = {"calls": tuple(log.calls), "flops": log.flops, "activation_bytes": log.fresh}
         if name.startswith(SCALARS_MATTER):
-            fields["shallow"] = _scalars(args, kwargs)
+            fields["shallow"] = scalars_of(args, kwargs)
         values = self.builder.operation(
             name, inputs, [self.described(t) for t in made], code=call_site(3), assumed=list(log.assumed), **fields
         )
@@ -293,7 +272,12 @@ class Tracer:
             self._log = None
         log.calls.append((f"{name}", ()))
         self.builder.operation(
-            name, list(_named(args, {}, self)), [], code=call_site(3), assumed=log.assumed, calls=tuple(log.calls)
+            name,
+            list(named_sources(args, {}, self)),
+            [],
+            code=call_site(3),
+            assumed=log.assumed,
+            calls=tuple(log.calls),
         )
         return result
 
@@ -303,20 +287,6 @@ class Tracer:
 
     def _unknown(self, tensor: Any) -> bool:
         return isinstance(tensor, torch.Tensor) and (tensor.device.type == "meta" or id(tensor) in self.weights)
-
-    def _without_device(self, name: str, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        """Arguments of ``to`` without a device: all tensors are where the network is. None where nothing is left."""
-        if not isinstance(args[0], torch.Tensor):
-            return args, kwargs
-        if name in ("cpu", "cuda"):
-            return None
-        rest = tuple(a for a in args[1:] if not isinstance(a, (torch.device, str)) and not _is_index(a))
-        kwargs = {k: v for k, v in kwargs.items() if k != "device"}
-        if rest and isinstance(rest[0], torch.Tensor):
-            rest = (rest[0].dtype, *rest[1:])
-        rest = tuple(a for a in rest if a is not None)
-        useful = any(isinstance(a, torch.dtype) for a in rest) or kwargs.keys() & {"dtype", "memory_format", "other"}
-        return ((args[0], *rest), kwargs) if useful else None
 
     # ------------------------------------------------------------------ ATen operations
 
@@ -336,9 +306,9 @@ class Tracer:
         made = [result] if isinstance(result, torch.Tensor) else tensors_in(result)
         log.calls.append((str(func), tuple([tuple(t.shape) for t in made])))
         log.flops += operation_flops(func, args, kwargs, result)
-        log.fresh += self._fresh(func, args, made)
+        log.fresh += fresh_bytes(func, made)
         if func._schema.is_mutable:
-            log.written += _written_storages(func, args, kwargs)
+            log.written += written_storages(func, args, kwargs)
         if outside:
             self._noted(func, args, kwargs, tensors_in((args, kwargs)), result, log)
         return result
@@ -349,26 +319,9 @@ class Tracer:
         if unknown and not all(t.is_meta for t in given):
             args, kwargs = mapped((tuple(args), kwargs), self.twin)
         if "device" in kwargs or (not given and func in KNOWN_FACTORIES):
-            kwargs = {**kwargs, "device": self._place(func, args, kwargs, given)}
+            kwargs = {**kwargs, "device": place_of(func, args, kwargs, given)}
         question = QUESTIONS.get(func) if unknown else None
         return question(self, func, args, kwargs) if question is not None else func(*args, **kwargs)
-
-    def _place(self, func: Any, args: Any, kwargs: Any, given: list[torch.Tensor]) -> torch.device:
-        """Where a new tensor is made: beside its argument, or for real where it is small and its values are known."""
-        if given:
-            return given[0].device
-        if func in KNOWN_FACTORIES:
-            size = func(*args, **{**kwargs, "device": "meta", "pin_memory": None}).numel()
-            if size <= SMALL:
-                return torch.device("cpu")
-        return torch.device("meta")
-
-    def _fresh(self, func: Any, args: Any, made: list[torch.Tensor]) -> int:
-        """Bytes of results that are new memory, neither views nor written in place."""
-        schema = func._schema
-        if schema.is_mutable or any(r.alias_info is not None for r in schema.returns):
-            return 0
-        return sum(t.numel() * t.dtype.itemsize for t in made)
 
     def assume(self, text: str) -> None:
         """Note an assumption on the operation that is under way."""
@@ -393,7 +346,7 @@ class Tracer:
         except BaseException as error:
             if self.failure is None or self.failure[1] is not error:
                 self.failure = (step, error)
-                step.error = _line(error)
+                step.error = error_line(error)
             self.closed(step, module, None)
             raise
         with torch._C.DisableTorchFunction():
@@ -423,7 +376,7 @@ class Tracer:
         if made and not step.children:
             self._as_leaf(step, made)
             return
-        self._owned(step, module)
+        count_parameters(self, step, module)
         sources = [self.source(t) for t in made]
         self.builder.leave(sources, [self.described(t) for t in made])
         values = [t for t, s in zip(made, sources, strict=True) if isinstance(s, Value)]
@@ -433,7 +386,7 @@ class Tracer:
 
     def _as_leaf(self, step: Step, made: list[torch.Tensor]) -> None:
         """A module that does nothing to what it gets (dropout in eval mode) is a stop on its way all the same."""
-        self._owned(step, step.owner)
+        count_parameters(self, step, step.owner)
         for tensor in made:
             source = self.source(tensor)
             if isinstance(source, Value):
@@ -442,89 +395,3 @@ class Tracer:
         step.returned = tuple(range(len(made)))
         for i, tensor in enumerate(made):
             self.mark(tensor, Value(step, i))
-
-    def _owned(self, step: Step, module: nn.Module, whole: bool = False) -> None:
-        """Parameters that are met here first: the module's own and those of children that are not called themselves."""
-        step.parameters = 0 if whole else sum(c.parameters for c in step.children)
-        step.trainable = 0 if whole else sum(c.trainable for c in step.children)
-        step.parameter_bytes = 0 if whole else sum(c.parameter_bytes for c in step.children)
-        shares: list[str] = []
-        todo, counted = [module], self.counted
-        while todo:
-            part = todo.pop()
-            self.called.add(id(part))
-            for tensor in part._parameters.values():
-                if tensor is None:
-                    continue
-                if id(tensor) in counted:
-                    if part is module:
-                        shares.append(counted[id(tensor)])
-                    continue
-                counted[id(tensor)] = step.name
-                count = tensor.numel()
-                step.parameters += count
-                step.parameter_bytes += count * tensor.dtype.itemsize
-                step.trainable += count if tensor.requires_grad else 0
-            todo.extend(c for c in part._modules.values() if c is not None and (whole or id(c) not in self.called))
-        step.shares = tuple(dict.fromkeys(shares))
-
-
-def _line(error: BaseException) -> str:
-    """An exception in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _later(writer: Value, source: Source) -> bool:
-    """Whether a write came after what the tensor itself says of its source."""
-    return not (isinstance(source, Value) and source.time >= writer.time)
-
-
-def _is_index(item: Any) -> bool:
-    return isinstance(item, int) and not isinstance(item, bool)
-
-
-def _outer(given: Sequence[torch.Tensor]) -> int:
-    """An upper bound of what broadcasting can make of these tensors."""
-    bound = 1
-    for tensor in given:
-        bound *= max(1, tensor.numel())
-    return bound
-
-
-def _meta_like(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.layout is not torch.strided:
-        return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-    made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    return made.requires_grad_(tensor.requires_grad)  # matrix products fold their axes by it
-
-
-def _name(func: Any) -> str:
-    name = getattr(func, "__name__", None) or str(func)
-    if name == "__get__":
-        return getattr(getattr(func, "__self__", None), "__name__", name)
-    return name.strip("_") if name.startswith("__") else name
-
-
-def _scalars(args: Any, kwargs: Any) -> Any:
-    """Options of a function that are numbers, as a key."""
-    plain = [a for a in (*args, *sorted(kwargs.items(), key=str)) if not tensors_in(a)]
-    return repr(plain)
-
-
-def _named(args: Any, kwargs: Any, tracer: Tracer) -> Iterator[tuple[str, Source]]:
-    for i, argument in enumerate(args):
-        for source in tracer.sources(tensors_in(argument)):
-            yield str(i), source
-    for name, argument in kwargs.items():
-        for source in tracer.sources(tensors_in(argument)):
-            yield name, source
-
-
-def _written_storages(func: Any, args: Any, kwargs: Any) -> list[torch.UntypedStorage]:
-    found: list[torch.UntypedStorage] = []
-    for position, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            value = args[position] if position < len(args) else kwargs.get(argument.name)
-            found += [t.untyped_storage() for t in tensors_in(value) if t.layout is torch.strided]
-    return found

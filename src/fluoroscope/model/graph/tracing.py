@@ -17,8 +17,10 @@ from fluoroscope.model.graph.emitting import emitted
 from fluoroscope.model.graph.gradients import GradientTracer
 from fluoroscope.model.graph.memory import Mistaken
 from fluoroscope.model.graph.nested import mapped, tensors_in
+from fluoroscope.model.graph.reading_calls import SMALL, on_meta
 from fluoroscope.model.graph.steps import Origin, Step
-from fluoroscope.model.graph.tracer import SMALL, Tracer, _Functions, _Kernels, _meta_like
+from fluoroscope.model.graph.taps import Functions, Kernels
+from fluoroscope.model.graph.tracer import Tracer
 from fluoroscope.model.graph.world import watched
 from fluoroscope.model.guard import RandomState
 from fluoroscope.results.model_graph import ModelGraph
@@ -92,7 +94,7 @@ def _traced(
         _names(tracer, parts)
         args, kwargs = _inputs(tracer, module, args, kwargs)
         error: BaseException | None = None
-        with watched(tracer), _Functions(tracer), _Kernels(tracer):
+        with watched(tracer), Functions(tracer), Kernels(tracer):
             try:
                 result = module(*args, **kwargs)
             except Mistaken:
@@ -186,7 +188,7 @@ def _inputs(
             if tracer.real:
                 made = tensor.detach().to(tracer.device).view_as(tensor)
             elif tensor.is_floating_point() or tensor.is_complex() or tensor.numel() > SMALL or tensor.is_meta:
-                made = _meta_like(tensor.detach())
+                made = on_meta(tensor.detach())
             else:
                 made = tensor.detach().cpu().clone()
             if isinstance(tracer, GradientTracer) and tensor.requires_grad:
