@@ -9,11 +9,10 @@ from fluoroscope.render import design
 from fluoroscope.render.figures.label import clean
 from fluoroscope.render.graph.lifted import ALL, Lifted, lifted
 from fluoroscope.render.graph.tints import ColorBy, Tints
-from fluoroscope.render.graph.tree import ROOT
 from fluoroscope.render.graph.wording import badge, costs, heading_of, label_of, shape_of
 
 if TYPE_CHECKING:
-    from fluoroscope.results import GraphNode, ModelGraph
+    from fluoroscope.results import ModelGraph
 
 __all__ = ["dot_text", "quoted"]
 
@@ -56,15 +55,11 @@ def dot_text(
 
 
 def _inside(kept: Lifted, tints: Tints, ends: set[int]) -> Iterator[str]:
-    """Clusters and nodes, without recursion: networks may be nested deeper than Python's stack."""
-    stack: list[Iterator[GraphNode]] = [iter(kept.inside[ROOT])]
-    while stack:
-        node = next(stack[-1], None)
-        pad = "  " * len(stack)
+    """Clusters and nodes."""
+    for node, depth in kept.walk():
+        pad = "  " * depth
         if node is None:
-            stack.pop()
-            if stack:
-                yield "  " * len(stack) + "}"
+            yield f"{pad}}}"
         elif node.id in kept.inside:
             title = f"{heading_of(kept.graph, node)} {badge(node)}".strip()
             yield f"{pad}subgraph cluster_{node.id} {{"
@@ -72,7 +67,6 @@ def _inside(kept: Lifted, tints: Tints, ends: set[int]) -> Iterator[str]:
             yield f'{pad}  style="rounded,filled"; color="{tints.frame(node)}"; fillcolor="#f6f6f4";'
             if node.id in ends:  # a point, for edges of the module itself
                 yield f'{pad}  n{node.id} [shape=point, label=""];'
-            stack.append(iter(kept.inside[node.id]))
         else:
             head = f"{heading_of(kept.graph, node)} {badge(node)}".strip()
             text = quoted(head, label_of(kept.graph, node), costs(node))

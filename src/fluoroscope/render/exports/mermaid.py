@@ -9,11 +9,10 @@ from fluoroscope.render import design
 from fluoroscope.render.figures.label import clean
 from fluoroscope.render.graph.lifted import Lifted, lifted
 from fluoroscope.render.graph.tints import FAMILIES, family
-from fluoroscope.render.graph.tree import ROOT
 from fluoroscope.render.graph.wording import badge, costs, heading_of, label_of, shape_of
 
 if TYPE_CHECKING:
-    from fluoroscope.results import GraphNode, ModelGraph
+    from fluoroscope.results import ModelGraph
 
 __all__ = ["entities", "mermaid_text"]
 
@@ -44,19 +43,14 @@ def mermaid_text(
 
 
 def _inside(kept: Lifted) -> Iterator[str]:
-    stack: list[Iterator[GraphNode]] = [iter(kept.inside[ROOT])]
-    while stack:
-        node = next(stack[-1], None)
-        pad = "    " * len(stack)
+    for node, depth in kept.walk():
+        pad = "    " * depth
         if node is None:
-            stack.pop()
-            if stack:
-                yield "    " * len(stack) + "end"
+            yield f"{pad}end"
             continue
         head = f"{heading_of(kept.graph, node)} {badge(node)}".strip()
         if node.id in kept.inside:
             yield f'{pad}subgraph n{node.id} ["{_lines(head, label_of(kept.graph, node))}"]'
-            stack.append(iter(kept.inside[node.id]))
         else:
             text = _lines(head, label_of(kept.graph, node), costs(node))
             left, right = ("[", "]") if node.role in ("module", "function") else ("([", "])")

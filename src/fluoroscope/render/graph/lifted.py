@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,23 @@ class Lifted:
     graph: ModelGraph
     inside: dict[int, list[GraphNode]]
     edges: tuple[LiftedEdge, ...]
+
+    def walk(self) -> Iterator[tuple[GraphNode | None, int]]:
+        """(node, depth) in order, containers first; (None, depth) where a container of that depth ends.
+
+        Without recursion: networks may be nested deeper than Python's stack.
+        """
+        stack: list[Iterator[GraphNode]] = [iter(self.inside[ROOT])]
+        while stack:
+            node = next(stack[-1], None)
+            if node is not None:
+                yield node, len(stack)
+                if node.id in self.inside:
+                    stack.append(iter(self.inside[node.id]))
+                continue
+            stack.pop()
+            if stack:
+                yield None, len(stack)
 
 
 def lifted(graph: ModelGraph, depth: int | None = ALL, hubs: bool = True) -> Lifted:
