@@ -99,8 +99,8 @@ def test_an_error_inside_of_a_closed_module_is_marked():
 @pytest.mark.parametrize(
     ("kind", "type"),
     [
-        *(("convolution", n) for n in ("Conv2d", "conv1d", "ConvTranspose2d", "SeparableConv2D")),
-        *(("linear", n) for n in ("Linear", "Conv1D", "addmm", "Dense", "einsum")),
+        *(("convolution", n) for n in ("Conv2d", "conv1d", "Conv1D", "ConvTranspose2d", "SeparableConv2D")),
+        *(("linear", n) for n in ("Linear", "addmm", "Dense", "einsum")),
         *(("normalization", n) for n in ("LlamaRMSNorm", "BatchNorm2d", "layer_norm", "GroupNorm")),
         *(("attention", n) for n in ("GPT2Attention", "scaled_dot_product_attention", "MultiheadAttention")),
         *(("activation", n) for n in ("NewGELUActivation", "relu_", "softmax", "ELU", "SiLU", "Tanh")),
@@ -112,6 +112,11 @@ def test_an_error_inside_of_a_closed_module_is_marked():
 )  # fmt: skip
 def test_layers_are_told_apart_by_their_names(kind, type):
     assert family(GraphNode(id=0, role="module", name="x", type=type)) == kind
+
+
+def test_the_matrix_of_gpt2_is_no_convolution():
+    node = GraphNode(id=0, role="module", name="x", type="Conv1D", code="transformers/pytorch_utils.py:117")
+    assert family(node) == "linear"
 
 
 def test_colours_follow_costs_and_numbers_of_the_user_s_own():

@@ -348,7 +348,7 @@ describe('texts and colours', () => {
   test('families by class, the most telling word first', () => {
     const of = (type: string, code = '') => familyOf(type, code)?.name;
     expect(['Conv2d', 'BatchNorm2d', 'LlamaAttention', 'scaled_dot_product_attention', 'GELU', 'Linear', 'AdaptiveAvgPool2d', 'LSTM', 'Embedding'].map((t) => of(t))).toEqual(
-      ['convolution', 'norm', 'attention', 'attention', 'activation', 'linear', 'pooling', 'recurrent', 'embedding']);
+      ['convolution', 'normalization', 'attention', 'attention', 'activation', 'linear', 'pooling', 'recurrent', 'embedding']);
     expect([of('flatten'), of('Dropout'), of('add')]).toEqual([undefined, undefined, undefined]);
     expect([of('Conv1D', 'transformers/pytorch_utils.py:117'), of('Conv1D', 'keras/layers.py')]).toEqual(['linear', 'convolution']);
   });

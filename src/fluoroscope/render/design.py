@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
 __all__ = [
+    "Family",
     "Palette",
     "Size",
     "Theme",
     "color_at",
     "colormap",
     "contrast",
+    "families",
+    "layer_families",
     "luminance",
     "palette",
     "points",
@@ -91,6 +94,27 @@ def families(role: Literal["family", "mono"] = "family") -> tuple[str, ...]:
 def space(step: int) -> float:
     """A step of the spacing scale in inches, which matplotlib lays out in."""
     return float(tokens()["space"][str(step)]) * POINTS_PER_PIXEL / 72
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A kind of layer: its name, the pattern that names of classes and operations fit, its place in the palette."""
+
+    name: str
+    title: str
+    pattern: str
+    series: int
+
+    @property
+    def color(self) -> str:
+        """Its colour of the categorical palette."""
+        return palette("categorical")[self.series]
+
+
+@cache
+def layer_families() -> tuple[Family, ...]:
+    """Kinds of layers that practitioners tell apart at a glance; the first whose pattern fits counts."""
+    return tuple(Family(**entry) for entry in tokens()["families"])
 
 
 def palette(name: Palette) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fluoroscope.render import design
 from fluoroscope.render.figures.label import clean
 from fluoroscope.render.graph.lifted import Lifted, lifted
 from fluoroscope.render.graph.tints import FAMILIES, family
@@ -68,7 +67,7 @@ def _classes(kept: Lifted) -> Iterator[str]:
         for node in nodes:
             if node.id not in kept.inside and (kind := family(node)):
                 by_kind.setdefault(kind, []).append(f"n{node.id}")
-    for color, (kind, _) in zip(design.palette("categorical"), FAMILIES, strict=True):
-        if kind in by_kind:
-            yield f"    classDef {kind} fill:{color}33,stroke:{color}"
-            yield f"    class {','.join(by_kind[kind])} {kind}"
+    for known in FAMILIES:
+        if known.name in by_kind:
+            yield f"    classDef {known.name} fill:{known.color}33,stroke:{known.color}"
+            yield f"    class {','.join(by_kind[known.name])} {known.name}"

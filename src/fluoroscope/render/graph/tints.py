@@ -23,21 +23,13 @@ ColorBy = str | Mapping[str, float]
 numbers by name of node.
 """
 
-FAMILIES: tuple[tuple[str, str], ...] = (
-    ("convolution", r"conv|^unfold$"),
-    ("linear", r"linear|dense$|^addmm|^b?mm$|matmul|einsum|bilinear"),
-    ("activation", r"relu|gelu|silu|swish|mish|sigmoid|tanh|softmax|[^r]elu$|^elu$|softplus|glu$|^act"),
-    ("pooling", r"pool|interpolate|upsample"),
-    ("normalization", r"norm|batch_?norm|rms"),
-    ("attention", r"attention|attn"),
-    ("embedding", r"embed|rotary|positional"),
-    ("recurrent", r"lstm|gru|rnn"),
-)
-"""Kinds of layers by the names of classes and operations, in the order of the categorical palette."""
+FAMILIES = design.layer_families()
+"""Kinds of layers by the names of classes and operations; the first that fits counts."""
 
 COSTS = {"parameters": "parameters", "flops": "flops", "activations": "activation_bytes"}
-READING = {"leaf": "#5aa7e0", "function": "#a9abb0", "saved": "#f2a33a", "output": "#7cb93e"}
-"""Blue, gray, orange and green, as users of torchviz know them."""
+READING = {"leaf": 0, "function": None, "saved": 1, "output": 2}
+"""Blue, gray, orange and green, as users of torchviz know them: places in the categorical palette."""
+GRAY = "#a9abb0"
 
 Swatch = tuple[str, str]
 
@@ -57,13 +49,8 @@ def family(node: GraphNode) -> str:
     """The kind of layer ``node`` is, by its class or operation; "" where it is none of :data:`FAMILIES`."""
     if node.role not in ("module", "operation"):
         return ""
-    order = ("attention", "normalization", "embedding", "recurrent", "pooling", "convolution", "linear", "activation")
-    known = dict(FAMILIES)
-    exact = node.type == "Conv1D"  # a linear layer with its matrix the other way round, in GPT-2
-    if exact:
-        return "linear"
-    name = node.type[:200]
-    return next((kind for kind in order if re.search(known[kind], name, re.IGNORECASE)), "")
+    name = "linear" if node.type == "Conv1D" and "pytorch_utils" in node.code else node.type[:200]  # GPT-2's matrix
+    return next((f.name for f in FAMILIES if re.search(f.pattern, name, re.IGNORECASE)), "")
 
 
 class Tints:
@@ -127,7 +114,7 @@ class Tints:
     def base(self, node: GraphNode) -> str:
         """The full colour of ``node``; "" where it has none."""
         if self.graph.reading == "autograd" and self.by == "class":
-            return READING.get(node.role, "")
+            return _reading(node.role)
         if self._numbers is not None:
             number = self._numbers.get(node.id)
             return self._ramp(self._position(number)) if number is not None and math.isfinite(number) else ""
@@ -135,9 +122,8 @@ class Tints:
             return ""
         if node.role in ("input", "output"):
             return self.theme.accent
-        names = [name for name, _ in FAMILIES]
         kind = family(node)
-        return design.palette("categorical")[names.index(kind)] if kind else ""
+        return next((f.color for f in FAMILIES if f.name == kind), "")
 
     def fill(self, node: GraphNode) -> str:
         """The colour inside of a closed box."""
@@ -187,7 +173,12 @@ class Tints:
             return Legend()
         if self.graph.reading == "autograd":
             roles = {n.role for n in shown}
-            return Legend("", tuple((color, role) for role, color in READING.items() if role in roles))
+            return Legend("", tuple((_reading(role), role) for role in READING if role in roles))
         kinds = {family(n) for n in shown}
-        colors = design.palette("categorical")
-        return Legend("", tuple((colors[i], name) for i, (name, _) in enumerate(FAMILIES) if name in kinds))
+        return Legend("", tuple((f.color, f.name) for f in FAMILIES if f.name in kinds))
+
+
+def _reading(role: str) -> str:
+    """The colour of a role in the autograd graph; "" where it has none."""
+    place = READING.get(role)
+    return design.palette("categorical")[place] if place is not None else GRAY if role in READING else ""
