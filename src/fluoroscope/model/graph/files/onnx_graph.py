@@ -23,6 +23,8 @@ SCOPES, CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
 LONGEST = 200
 DEEPEST = 200
 FEW = 16
+BRANCHES = "which branch runs depends on data; all are drawn"
+BODY = "how often the body runs depends on data; it is drawn and counted once"
 WHOLE = (2, 3, 4, 5, 6, 7, 9, 12, 13)
 
 
@@ -177,7 +179,7 @@ class _Walk(ModuleWalk):
         for part, graph in inner:
             ends += [(part, source) for source in self._inside(f"{name}.{part}", part, graph, [s for _, s in sources])]
         made = self.builder.operation(f"{node.op_type} result", [*sources[:1], *ends], outputs)
-        self.builder.scope.assumed.append("which branch runs depends on data; all are drawn")
+        self.builder.scope.assumed.append(BRANCHES if node.op_type == "If" else BODY)
         self.leave(made, outputs)
         self.values.update(zip([o for o in node.output if o], made, strict=True))
 
