@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -87,3 +88,10 @@ def test_tokens_and_detached_parts() -> None:
     found = fs.Initialization()(Net(), torch.randint(0, 20, (4, 6)))
     assert found.names == ("words", "side", "out")
     assert found.recorded["gradient/std"][:, 0].tolist() == [True, False, True]
+
+
+def test_its_page_files_it_before_training():
+    """A history of one step is no training: the phase of the method decides where it stands."""
+    result = fs.Initialization()(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.randn(8, 4))
+    text = result.to_html().split('id="fs-document">')[1].split("</script>")[0]
+    assert [s["id"] for s in json.loads(text)["sections"]] == ["part-before"]

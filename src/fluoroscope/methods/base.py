@@ -176,6 +176,7 @@ def provenance(method: Method, study: Study, given: dict[str, Any]) -> dict[str,
     """How a result came about, as plain values."""
     return {
         "method": method.name,
+        "phase": method.phase,
         "options": method.settings(),
         "model": study.subject.title,
         "fingerprint": fingerprint(study.module),

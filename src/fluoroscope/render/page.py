@@ -37,7 +37,9 @@ LIFE_CYCLE: tuple[tuple[str, str, str, frozenset[str]], ...] = (
     ),
     ("after", "After training", "What it does with an input, and what speaks for its answer.", frozenset()),
 )
-"""Sections for results that come without: id, title, lead, kinds. The last takes every other kind."""
+"""Sections for results that come without: id, title, lead, kinds. The phase that a result's provenance names decides,
+else its kind; the last takes every other kind.
+"""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ def _by_life_cycle(results: Sequence[Result]) -> list[Section]:
     groups: dict[str, list[Result]] = {name: [] for name, *_ in LIFE_CYCLE}
     last = LIFE_CYCLE[-1][0]
     for result in results:
-        groups[next((name for name, _, _, kinds in LIFE_CYCLE if result.kind in kinds), last)].append(result)
+        usual = next((name for name, _, _, kinds in LIFE_CYCLE if result.kind in kinds), last)
+        phase = result.meta.get("phase")
+        groups[phase if phase in groups else usual].append(result)
     return [Section(name, title, lead, groups[name]) for name, title, lead, _ in LIFE_CYCLE if groups[name]]
 
 
