@@ -6,6 +6,7 @@ import gc
 import weakref
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -216,3 +217,32 @@ def test_inputs_of_every_form() -> None:
         fs.GradCAM()(network(), images(1)[0])
     with pytest.raises(InputError, match="failed on this input"):
         fs.Saliency()(model, torch.rand(2, 5))
+
+
+class Pooled(nn.Module):
+    """An encoder that gives its tokens and, beside them, what it made of them; the score rests on the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block, self.pool = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens = self.block(x)
+        return tokens, self.pool(tokens.mean(1)).tanh()
+
+
+class Reader(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.encoder, self.head = nn.Embedding(9, 4), Pooled(), nn.Linear(4, 3)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.head(self.encoder(self.embed(ids))[1])
+
+
+def test_a_layer_whose_output_is_not_used_is_passed_over() -> None:
+    """The encoder's tokens lead nowhere, though the encoder itself used them: the layer that is found is one inside."""
+    torch.manual_seed(0)
+    result = fs.GradCAM()(Reader(), torch.randint(0, 9, (2, 5)), target=1)
+    assert result.meta["layer"] == "encoder.block"
+    assert np.abs(result.values).max() > 0

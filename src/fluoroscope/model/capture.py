@@ -135,7 +135,8 @@ def _tape(study: Study, inputs: Inputs, layers: Sequence[LayerName], watch: Forw
                 return None
             if isinstance(watch, TailTap):
                 watch.begin()
-            kept = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+            # A module may give a tensor that it has already used otherwise: what is asked is what its output does.
+            kept = tensor.clone() if tensor.requires_grad else tensor.detach().requires_grad_()
             taken.update(dict.fromkeys(names, kept))
             return map_first_tensor(output, lambda _: kept.clone())
 
