@@ -130,8 +130,8 @@ class _Desk:
         )  # fmt: skip
 
     def _list(self, names: None, blobs: LiveBlobs) -> Document:
-        rows = [views.row_of(self.runs[name]) for name in self.runs]
-        rows.sort(key=lambda row: row["started"], reverse=True)
+        runs = sorted((self.runs[name] for name in self.runs), key=lambda run: run.started, reverse=True)
+        rows = [views.row_of(run) for run in runs]
         panel = {
             "id": "runs-1", "kind": "runs", "title": "All runs", "caption": "", "notes": [], "meta": {},
             "rows": rows, "compare": "/compare",

@@ -16,12 +16,11 @@ from fluoroscope.results import History, Result, Series, TensorHistograms, Tenso
 from fluoroscope.results.envelope import extremes
 from fluoroscope.results.history import flat_config
 from fluoroscope.training.diagnosis import diagnose
+from fluoroscope.training.store.interest import by_interest
 
 __all__ = ["compared", "facts_of", "row_of", "sections_of", "stamp_of", "thinned"]
 
 LAST_VALUES = 4
-RECORDED = ("learning_rate", "memory", "norm", "time")
-"""What the recorder adds by itself stands behind what the user logs."""
 LONG = 20_000
 """Points of a series that a browser is sent at once."""
 
@@ -34,7 +33,7 @@ def stamp_of(runs: Sequence[Any]) -> str:
 def row_of(run: Any) -> dict[str, Any]:
     """One line of the list of runs."""
     last = run.last_values()
-    chosen = sorted(last, key=_interest)[:LAST_VALUES]
+    chosen = by_interest(last)[:LAST_VALUES]
     return {
         "name": run.name,
         "address": f"/run/{quote(run.name, safe='')}",
@@ -51,14 +50,6 @@ def _seconds(run: Any) -> float:
     """How long it ran: until now, until its end, or until its last word."""
     end = time.time() if run.state == "running" else run.finished or run.last_written
     return end - run.started if end else math.nan
-
-
-def _interest(name: str) -> tuple[int, str]:
-    """Losses first, then accuracies, then the rest by name."""
-    for rank, word in enumerate(("loss", "acc", "error", "perplexity")):
-        if word in name.lower():
-            return rank, name
-    return 9, name
 
 
 def facts_of(run: Any) -> list[tuple[str, str]]:
@@ -92,8 +83,7 @@ def compared(runs: Sequence[Any]) -> list[Section]:
 def _shortened(run: Any) -> History:
     """The run's curves; of very long ones the least and the greatest value of each stretch."""
     found: History = run.history()
-    order = sorted(found.series, key=lambda name: (name.partition("/")[0] in RECORDED, _interest(name)))
-    found = found.replace(title="Curves", series={name: found.series[name] for name in order})
+    found = found.replace(title="Curves")
     long = [name for name, s in found.series.items() if len(s.steps) > LONG]
     if not long:
         return found

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 SHOWN = 4
-COLUMNS = ("run", "state", ">step", "last values")
+NAME = 40  # characters of a name
+COLUMNS = ("run", "folder", "state", ">step", "last values")
 
 
 @click.command("runs", cls=Command, short_help="Recorded trainings with state and last values.")
@@ -44,6 +45,7 @@ def _entries(run: Run) -> dict[str, Any]:
     last = {name: value for name, (_, value) in run.last_values().items()}
     return {
         "name": run.name,
+        "folder": run.path.name,
         "state": run.state,
         "error": run.error,
         "step": run.last_step,
@@ -55,7 +57,10 @@ def _entries(run: Run) -> dict[str, Any]:
 
 
 def _cells(row: dict[str, Any], limit: int | None) -> tuple[str, ...]:
-    chosen = sorted(row["last"], key=lambda name: "loss" not in name)[:limit]
+    from fluoroscope.training.store.interest import by_interest
+
+    chosen = by_interest(row["last"])[:limit]
     values = ", ".join(f"{printable(name)} {decimal(row['last'][name])}" for name in chosen)
     step = "" if row["step"] is None else f"{row['step']:,}"
-    return printable(row["name"]), row["state"], step, values
+    folder = "" if row["folder"] == row["name"] else printable(row["folder"])
+    return printable(row["name"])[:NAME], folder, row["state"], step, values

@@ -9,6 +9,7 @@ import click
 
 from fluoroscope.cli.console import Console
 from fluoroscope.cli.options import Command, answer_options
+from fluoroscope.errors import InputError
 
 __all__ = ["command"]
 
@@ -29,8 +30,9 @@ def command(folder: Path, port: int, host: str, opened: bool, console: Console) 
     from fluoroscope.studio.server import open_studio
     from fluoroscope.training.store import open_runs
 
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}", remedy="name the one that fs.record writes to, or make it")
     template()  # where the page was never built, say so before anything is opened
-    folder.mkdir(parents=True, exist_ok=True)
     studio = open_studio(open_runs(folder), port=port, host=host)
     console.say(f"The studio shows {folder} at\n  {studio.address}\nStop it with Ctrl-C.")
     if opened:

@@ -13,6 +13,7 @@ from fluoroscope.results import History, Series, TensorHistory
 from fluoroscope.results.store import atomic_write
 from fluoroscope.training.store.column import Column, Envelope, envelope
 from fluoroscope.training.store.folder import writer_files
+from fluoroscope.training.store.interest import by_interest
 from fluoroscope.training.store.process import alive
 from fluoroscope.training.store.reader import opened
 from fluoroscope.training.store.tensor_reading import tensor_history
@@ -177,8 +178,8 @@ class Run:
         return found
 
     def history(self, names: Iterable[str] | None = None) -> History:
-        """Series as a result that can be drawn and saved; all of them where none are named."""
-        chosen = self.names() if names is None else tuple(names)
+        """Series as a result that can be drawn and saved; all of them, losses first, where none are named."""
+        chosen = by_interest(self.names()) if names is None else list(names)
         columns = {name: self.column(name) for name in chosen}
         series = {n: Series(steps=c.steps, values=c.values, times=c.times, group=_group(n)) for n, c in columns.items()}
         config = self.config
