@@ -3,6 +3,23 @@ import { DIVERGING, SEQUENTIAL, type Palette } from './palette';
 
 /** Cells (rows, columns); `state` 0 not recorded, 1 there, 2 NaN or infinite. */
 export interface Cells { values: ArrayLike<number>; state: ArrayLike<number>; rows: number; columns: number }
+/** The steps at which anything was recorded: a quantity that is looked at every tenth step has no use for the others. */
+export function recordedOnly(steps: ArrayLike<number>, cells: Cells): { steps: Float64Array; cells: Cells } {
+  const kept: number[] = [];
+  for (let c = 0; c < cells.columns; c++) {
+    for (let r = 0; r < cells.rows; r++) if (cells.state[r * cells.columns + c]) { kept.push(c); break; }
+  }
+  const values = new Float64Array(cells.rows * kept.length);
+  const state = new Uint8Array(cells.rows * kept.length);
+  for (let r = 0; r < cells.rows; r++) {
+    kept.forEach((c, i) => {
+      values[r * kept.length + i] = cells.values[r * cells.columns + c];
+      state[r * kept.length + i] = cells.state[r * cells.columns + c];
+    });
+  }
+  return { steps: Float64Array.from(kept, (c) => steps[c]), cells: { values, state, rows: cells.rows, columns: kept.length } };
+}
+
 /** From values to 0..1 of a palette; `low` and `high` are where colours end, `turn` makes the axis. */
 export interface HeatScale { low: number; high: number; log: boolean; palette: Palette; under: boolean; over: boolean }
 

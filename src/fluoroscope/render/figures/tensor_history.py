@@ -146,17 +146,19 @@ def _facts(result: TensorHistory) -> list[str]:
     return facts
 
 
-def _known(result: TensorHistory, name: str) -> tuple[list[str], Array, Array]:
-    """Names, values and where they were recorded, of the layers that have the quantity at all."""
+def _known(result: TensorHistory, name: str) -> tuple[list[str], Array, Array, Array]:
+    """Names, steps, values and where they were recorded, of the layers and steps that have the quantity at all."""
     values = np.asarray(result.statistics[name], float)
     given = result.recorded.get(name)
     recorded = ~np.isnan(values) if given is None else np.asarray(given, bool)
     rows = np.flatnonzero(recorded.any(axis=1))
-    return [result.names[i] for i in rows], values[rows], recorded[rows]
+    columns = np.flatnonzero(recorded.any(axis=0))
+    cells = np.ix_(rows, columns)
+    return [result.names[i] for i in rows], np.asarray(result.steps)[columns], values[cells], recorded[cells]
 
 
 def _heat(result: TensorHistory, name: str, ax: Axes, theme: Theme) -> AxesImage | None:
-    names, values, recorded = _known(result, name)
+    names, steps, values, recorded = _known(result, name)
     title(ax, TITLES.get(name, shortened(name, 50)), theme)
     if not names:
         plain(ax)
@@ -178,7 +180,7 @@ def _heat(result: TensorHistory, name: str, ax: Axes, theme: Theme) -> AxesImage
     every = max(1, -(-height // NAMED))
     ax.set_yticks(range(0, height, every), [shortened(n, 34) for n in names[::every]], parse_math=False)
     ax.tick_params(axis="y", length=0)
-    _steps(ax, result.steps, theme)
+    _steps(ax, steps, theme)
     return drawn
 
 
