@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,9 @@ from fluoroscope.training.diagnosis.wording import named
 
 __all__ = ["UnchangedParameters"]
 
+HALF_STEP = 2.0**-24
+"""Half the distance of neighbouring numbers in single precision, as a share of them."""
+
 
 @rule
 class UnchangedParameters(Rule):
@@ -23,7 +27,8 @@ class UnchangedParameters(Rule):
 
     Told apart: ``requires_grad`` is off (a hint); no optimizer holds them although they need a gradient; a gradient
     arrives and the optimizer does nothing with it; no gradient ever arrives; the gradient is exactly zero. Gradients
-    too small to change a rounded weight, such as those of biases before batch normalization, are no fault.
+    too small to change a rounded weight, such as those of biases before batch normalization, are no fault, and neither
+    are steps (rate times gradient) that are: the rule about low learning rates tells of those.
     """
 
     name = "unchanged-parameters"
@@ -48,15 +53,18 @@ class UnchangedParameters(Rule):
         gradient = run.statistic("gradient/norm")
         norms = dict(zip(gradient.names, _largest(gradient), strict=True)) if gradient is not None else {}
         frozen = run.facts.frozen or frozenset()
+        sizes = dict(zip(weights.names, _largest(weights), strict=True))
         aside = {"outside": sorted(run.facts.outside), "frozen": sorted(frozen - set(weights.names))}
         reasons: dict[str, list[str]] = {reason: found for reason, found in aside.items() if found}
         for name in names[still]:
-            reasons.setdefault(self._reason(str(name), norms, frozen, run), []).append(str(name))
+            reasons.setdefault(self._reason(str(name), norms, frozen, run, sizes), []).append(str(name))
         for reason, found in reasons.items():
             if reason:
                 yield self._tell(reason, found, len(names) + sum(map(len, aside.values())), weights)
 
-    def _reason(self, name: str, norms: dict[str, float], frozen: frozenset[str], run: Evidence) -> str:
+    def _reason(
+        self, name: str, norms: dict[str, float], frozen: frozenset[str], run: Evidence, sizes: dict[str, float]
+    ) -> str:
         if name in frozen:
             return "frozen"
         if not norms:
@@ -66,7 +74,9 @@ class UnchangedParameters(Rule):
         largest = max((v for v in norms.values() if np.isfinite(v)), default=0.0)
         if norms[name] == 0:
             return "zero gradient" if largest > 0 or len(norms) > 1 else ""
-        return "not optimized" if norms[name] > self.rounding * largest else ""
+        rate = float(np.nanmax(run.rate.values)) if run.rate is not None else math.inf
+        hidden = rate * norms[name] <= HALF_STEP * sizes.get(name, 0.0)  # plain descent could not move a rounded weight
+        return "not optimized" if norms[name] > self.rounding * largest and not hidden else ""
 
     def _tell(self, reason: str, found: list[str], count: int, weights: Statistic) -> Finding:
         title, text, advice = WORDS[reason]
