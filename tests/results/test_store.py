@@ -179,3 +179,10 @@ def test_errors_keep_to_the_template() -> None:
         assert cls.meaning
     codes = [c.code for c in error_classes()]
     assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize("name", ["maps.png", "maps.PDF", "maps.html"])
+def test_numbers_are_not_saved_as_a_picture(tmp_path, name):
+    with pytest.raises(ResultFileError, match="savefig"):
+        History(series={}).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())

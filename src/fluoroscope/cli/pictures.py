@@ -68,6 +68,9 @@ class Pictures:
                 "nothing to look at was given",
                 expected="--images PATH (file or folder), --text TEXT, or --inputs FILE.npy",
             )
+        for path in self.images:
+            if not path.exists():
+                raise InputError(f"there is no file or folder {path}")
         if subject.preprocess is None:
             raise InputError(
                 "it is not known how pictures become this network's input",

@@ -24,6 +24,7 @@ from fluoroscope.results.record import REGISTRY, Array, Record
 FORMAT = 1
 KEY = "fluoroscope"
 SUFFIX = ".fluo"
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf", ".html")
 
 
 @contextlib.contextmanager
@@ -71,6 +72,12 @@ def save(result: Record, path: str | Path) -> Path:
 
     target = Path(path)
     target = target if target.suffix else target.with_suffix(SUFFIX)
+    if target.suffix.lower() in PICTURES:
+        raise ResultFileError(
+            f"{target.name} would be a file of numbers under the name of a picture or page",
+            expected=f"a name that ends in {SUFFIX}",
+            remedy="for a picture result.plot().savefig(path), for a page result.to_html(path)",
+        )
     arrays: dict[str, Array] = {}
     header = {"format": FORMAT, "kind": type(result).__name__, "data": encode(result, arrays, "")}
     text = json.dumps(header, allow_nan=False, separators=(",", ":"))

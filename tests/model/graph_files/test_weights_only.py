@@ -29,9 +29,9 @@ def test_modules_parameters_bytes_and_repeats(tmp_path: Path) -> None:
     graph = weights_graph(saved(tmp_path / "net.safetensors"))
     block = next(n for n in graph.nodes if n.times > 1)
     assert (block.times, block.repeat, block.members) == (12, "repetition", ("layers.0 … layers.11",))
-    assert block.parameters == 64 + 8 + 8 + 1
-    assert graph.parameters == 800 + 1 + 12 * 81
-    assert graph.parameter_bytes == 1600 + 4 + 12 * (80 * 4 + 8)
+    assert block.parameters == 64 + 8 + 8
+    assert graph.parameters == 800 + 1 + 12 * 80
+    assert graph.parameter_bytes == 1600 + 4 + 12 * 80 * 4
     assert graph.trainable == 800 + 1 + 12 * 80
     assert graph.edges == ()
     assert graph.operations == 0
@@ -59,6 +59,6 @@ def test_the_method_reads_it_and_broken_files_are_refused(tmp_path: Path) -> Non
 
 
 def test_real_weights(assets: Path) -> None:
-    for name, parameters in (("resnet20_cifar10", 269_722), ("mobilenet_v2_imagenet", 3_500_000)):
-        graph = weights_graph(assets / "models" / f"{name}.safetensors")
-        assert abs(graph.trainable - parameters) / parameters < 0.02
+    """Buffers of batch norms are told apart: the numbers are those of the networks."""
+    for name, parameters in (("resnet20_cifar10", 269_722), ("vit_mnist", 499_722)):
+        assert weights_graph(assets / "models" / f"{name}.safetensors").parameters == parameters

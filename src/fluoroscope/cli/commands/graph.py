@@ -54,8 +54,8 @@ def command(
 ) -> None:
     """Show the architecture of MODEL: modules, shapes, parameters, FLOPs and activations; equal blocks in a row as one.
 
-    The network is built without weights and traced on shapes alone, so its size does not matter. Files (.onnx, .pt2)
-    are read, not run. Without --input-shape an input of a likely shape is made up.
+    The network is built without weights and traced on shapes alone, so its size does not matter. Files (.onnx, .pt2,
+    .safetensors) are read, not run. Without --input-shape an input of a likely shape is made up.
     """
     from fluoroscope.render.exports import write_graph
 

@@ -146,7 +146,8 @@ class Architecture(Method):
         if first is None:
             raise ModelError("no input is known for this network", remedy="give example inputs, or input_shape")
         shapes = _shapes(first[1])
-        study.note(f"no input was given: shapes and costs are for a made-up input {_text(shapes)}")
+        which = "the shape that was given" if self.input_shape else "a likely shape, since none was given"
+        study.note(f"shapes and costs are for a made-up input of {which}: {_text(shapes)}")
         return first[0], shapes
 
     def _best(self, study: Study, example: Example) -> Trace:

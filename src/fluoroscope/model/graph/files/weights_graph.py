@@ -15,6 +15,7 @@ __all__ = ["weights_graph"]
 
 NO_FLOW = "a file of weights does not say what flows where: modules stand in the order of their names, without edges"
 DEEPEST = 100
+BUFFERS = ("running_mean", "running_var")
 
 
 @dataclass
@@ -58,14 +59,17 @@ def _walk(walk: ModuleWalk, branch: _Branch, name: str, depth: int) -> None:
         {last: f"{t.dtype} {' x '.join(map(str, t.shape)) or 'scalar'}" for last, t in tensors.items()}
     )
     step.shallow = tuple((last, t.shape, t.dtype) for last, t in tensors.items())
-    walk.weigh(
-        step, [(f"{name}.{last}", t, t.dtype.startswith(("float", "bfloat"))) for last, t in tensors.items()], name
-    )
+    walk.weigh(step, [(f"{name}.{last}", t, True) for last, t in tensors.items() if _is_parameter(last, t)], name)
     for part, below in branch.below.items():
         full = f"{name}.{part}" if name else part
         walk.enter(full, "", owner=walk.owner(full))
         _walk(walk, below, full, depth + 1)
         walk.leave([])
+
+
+def _is_parameter(last: str, tensor: GraphTensor) -> bool:
+    """Whole numbers and the running statistics of normalization are buffers, as far as names can tell."""
+    return tensor.dtype.startswith(("float", "bfloat")) and last not in BUFFERS
 
 
 def _tensor(weight: Weight) -> GraphTensor:
