@@ -211,3 +211,30 @@ def test_findings_have_words_and_the_curve_with_its_reference():
     assert any(list(drawn.get_ydata()) == [1e-3, 1e-3] for drawn in curve.get_lines())
     assert "Nothing to report." in texts(draw(Findings(), Figure().subplots()))
     draw(Findings()).canvas.draw()
+
+
+def seeds():
+    found = {}
+    for i, (rate, length) in enumerate([(0.1, 50), (0.1, 30), (1.0, 50)]):
+        values = np.full(50, float(i + 1))
+        values[20] = np.nan if i == 0 else values[20]
+        series = {"loss": Series(steps=np.arange(length), values=values[:length])}
+        found[f"run {i}"] = History(series=series, configs={"": {"lr": rate, "seed": i}})
+    return History.compared(found)
+
+
+def test_runs_of_one_setting_become_a_mean_and_a_band():
+    ax = draw(seeds(), Figure().subplots(), group_by="lr")
+    parts = [line for line in ax.get_lines() if line.get_label() in ("lr 0.1 (n = 2)", "_part")]
+    drawn = {float(x): float(y) for part in parts for x, y in zip(*part.get_data(), strict=True)}
+    assert [drawn[x] for x in (0, 19, 20, 21, 29, 30, 49)] == [1.5, 1.5, 2, 1.5, 1.5, 1, 1]
+    assert all(len(set(part.get_ydata())) == 1 for part in parts)  # no line joins means of other numbers of runs
+    assert {part.get_alpha() for part in parts if part.get_ydata()[0] in (1, 2)} == {0.4}
+    assert ax.collections[0].get_paths()[0].get_extents().bounds == (0, 1, 19, 1)
+    assert "| a run is not finite" in texts(ax)
+    assert line(ax, "lr 1.0 (n = 1)").get_ydata().tolist() == [3.0] * 50
+    together = draw(seeds(), Figure().subplots(), group_by=(), band="quartiles")
+    assert line(together, "all runs (n = 3)").get_ydata()[0] == 2
+    assert together.collections[0].get_paths()[0].get_extents().bounds[1::2] == (1.5, 1)
+    with pytest.raises(OptionError, match="lr"):
+        draw(seeds(), Figure().subplots(), group_by="rate")

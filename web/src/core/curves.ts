@@ -1,10 +1,13 @@
 // Series as lines: exact minima and maxima of what is in view, gaps where a value is not finite.
 
+import type { Spread } from './spread';
+
 export type Line = ArrayLike<number>;
-/** A series as it is drawn: `xs` on the chosen axis, `parts` in which they ascend (a restarted run goes back). */
+/** A series as it is drawn: `xs` on the chosen axis, `parts` in which they ascend (a restarted run goes back); several runs
+ * together have a `spread`, the values are its mean. */
 export interface Curve {
   name: string; unit: string; xs: Line; values: Line; parts: [number, number][]; missing: number;
-  colour: string; dash?: string;
+  colour: string; dash?: string; spread?: Spread;
 }
 export interface Extent { low: number; high: number }
 /** Columns of a view: number of the column, least, greatest and mean finite value, and how many values are not finite. */

@@ -1,5 +1,6 @@
 // Curves as paths of SVG: a line through few points, a band and its mean where points are closer than pixels.
 import { envelope, gaussianAt, lowerBound, movingAverage, upperBound, type Curve, type Line } from './curves';
+import { steady, type Spread } from './spread';
 
 export type Smoothing = { kind: 'none' | 'average' | 'gaussian'; weight: number };
 export interface Frame { x: (v: number) => number; y: (v: number) => number; start: number; end: number; left: number; width: number; log: boolean }
@@ -38,6 +39,7 @@ export function smoothAt(values: Line, i: number, smoothing: Smoothing): number 
 export function drawn(curve: Curve, frame: Frame, smoothing: Smoothing, floor: number): Drawn {
   const out: Drawn = { line: '', band: '', faint: '', dots: [], gaps: '' };
   const smooth = smoothing.kind !== 'none' && smoothing.weight > 0;
+  if (curve.spread) return together(curve, curve.spread, frame, smooth ? smoothing : null, floor);
   curve.parts.forEach(([from, to], p) => {
     const raw = part(curve.xs, curve.values, from, to, frame);
     out.band += raw.band;
@@ -54,6 +56,58 @@ export function drawn(curve: Curve, frame: Frame, smoothing: Smoothing, floor: n
     if (!smooth) out.dots.push(...raw.dots);
   });
   return out;
+}
+
+/** Mean and range of several runs. The line is broken where the number of runs changes, and faint where it is not all. */
+function together(curve: Curve, spread: Spread, frame: Frame, smoothing: Smoothing | null, floor: number): Drawn {
+  const out: Drawn = { line: '', band: '', faint: '', dots: [], gaps: '' };
+  let before = NaN;
+  for (const at of spread.gaps) {
+    const x = frame.x(at);
+    if (at < frame.start || at > frame.end || Math.abs(x - before) < 0.5) continue;
+    out.gaps += `M${f(x)} ${floor + 1}l0 5`;
+    before = x;
+  }
+  for (const [from, to] of steady(spread.count)) {
+    if (spread.xs[to - 1] < frame.start || spread.xs[from] > frame.end) continue;
+    const raw = part(spread.xs, spread.mean, from, to, frame);
+    const own = { ...curve, xs: spread.xs.subarray(from, to), values: spread.mean.subarray(from, to) };
+    const line = smoothing ? smoothed(own, 0, to - from, frame, smoothing) : raw.line;
+    if (spread.count[from] === spread.total) out.line += line;
+    else out.faint += line;
+    if (to - from === 1) out.dots.push(...raw.dots);
+    out.band += bandOf(spread, from, to, frame);
+  }
+  return out;
+}
+
+function bandOf(spread: Spread, from: number, to: number, frame: Frame): string {
+  const { xs, low, high } = spread;
+  const first = Math.max(from, lowerBound(xs, frame.start, from, to) - 1);
+  const last = Math.min(to, upperBound(xs, frame.end, from, to) + 1);
+  let path = '';
+  let upper = '';
+  let lower: string[] = [];
+  const close = () => {
+    if (lower.length > 1) path += `${upper}${lower.reverse().join('')}Z`;
+    upper = '';
+    lower = [];
+  };
+  const put = (x: number, a: number, b: number) => {
+    if (!(b - a >= 0) || (frame.log && a <= 0)) return close();
+    upper += `${upper ? 'L' : 'M'}${f(x)} ${f(frame.y(b))}`;
+    lower.push(`L${f(x)} ${f(frame.y(a))}`);
+  };
+  if (last - first <= 2 * frame.width) {
+    for (let i = first; i < last; i++) put(frame.x(xs[i]), low[i], high[i]);
+  } else {
+    const buckets = Math.floor(frame.width);
+    const under = envelope(xs, low, from, to, frame.start, frame.end, buckets, frame.log);
+    const over = envelope(xs, high, from, to, frame.start, frame.end, buckets, frame.log);
+    under.at.forEach((at, i) => put(frame.left + (at + 0.5) * (frame.width / buckets), under.low[i], over.high[i]));
+  }
+  close();
+  return path;
 }
 
 interface Part { line: string; band: string; dots: [number, number][]; gaps: number[] }

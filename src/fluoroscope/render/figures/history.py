@@ -15,13 +15,15 @@ from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plai
 from fluoroscope.render.figures.curves import Points, Smoothing, draw_curve, draw_gaps, points_of
 from fluoroscope.render.figures.label import clean, number, shortened, title
 from fluoroscope.render.figures.registry import Drawing, drawing
+from fluoroscope.render.figures.spreads import draw_spreads
 from fluoroscope.results.course import best_step, higher_is_better, overfitting_onset, pairs
+from fluoroscope.results.spread import run_groups, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fluoroscope.render.design import Theme
-    from fluoroscope.results import History, Series
+    from fluoroscope.results import Array, History, Series
 
 __all__ = ["HistoryDrawing"]
 
@@ -39,7 +41,9 @@ class HistoryDrawing(Drawing):
     ``group`` of series (None: the first on given Axes, all on a new figure); ``log`` axis of values (None:
     where all are positive and range over more than two decades); ``axis`` what runs to the right; ``smoothing``, 0
     to 1, is the weight of the past in a moving average without bias, or a Gaussian of the same reach (``kernel``);
-    neither crosses a gap. ``color_by`` names the setting whose values the colours of runs stand for.
+    neither crosses a gap. ``color_by`` names the setting whose values the colours of runs stand for. ``group_by`` puts
+    runs together that agree in the settings named, ``()`` all of them: a line for the mean and a ``band`` for the
+    ``"range"`` or the ``"quartiles"``, of the runs that have a value at the place.
     """
 
     group: str | None = None
@@ -48,6 +52,8 @@ class HistoryDrawing(Drawing):
     smoothing: float = 0.0
     kernel: Literal["average", "gaussian"] = "average"
     color_by: str | None = None
+    group_by: str | tuple[str, ...] | None = None
+    band: Literal["range", "quartiles"] = "range"
 
     def on(self, result: History, ax: Axes, theme: Theme) -> None:
         """One group on ``ax``."""
@@ -87,6 +93,9 @@ class HistoryDrawing(Drawing):
         return {self.group: groups[self.group]}
 
     def _draw(self, result: History, name: str, curves: Curves, ax: Axes, theme: Theme) -> None:
+        if self.group_by is not None:
+            self._draw_groups(result, name, curves, ax, theme)
+            return
         found = self._points(result, curves, theme)
         drawn = [p for p in found.values() if len(p.values)]
         if not drawn:
@@ -101,6 +110,43 @@ class HistoryDrawing(Drawing):
             draw_curve(ax, points, 1.6 if len(drawn) <= 8 else 0.9, smoothing, most)
         draw_gaps(ax, drawn, theme)
         _marks(ax, result, curves, found, theme)
+        self._frame(result, name, drawn, ax, theme, log)
+
+    def _draw_groups(self, result: History, name: str, curves: Curves, ax: Axes, theme: Theme) -> None:
+        """A line and a band for every group of runs that agree in the settings of ``group_by``."""
+        keys = (self.group_by,) if isinstance(self.group_by, str) else tuple(self.group_by or ())
+        for key in keys:
+            self._column(result, key)
+        groups = run_groups(result, keys)
+        of = {run: at for at, runs in enumerate(groups.values()) for run in runs}
+        colors, names = _colors(len(groups), theme), list(dict.fromkeys(s.name or key for key, s in curves.items()))
+        members: dict[tuple[int, str], list[tuple[Array, Array]]] = {}
+        origins, labels = _origins(result), list(groups) or [""]
+        for key, series in curves.items():
+            found = points_of(key, series, self.axis, origins.get(series.run, 0.0))
+            if len(found[0]):
+                members.setdefault((of.get(series.run, 0), series.name or key), []).append(found)
+        unit = next((s.unit for s in curves.values()), "")
+        lines = []
+        for (at, one), runs in members.items():
+            label = f"{labels[at]}: {one}" if len(names) > 1 else labels[at]
+            together, style = spread(runs, quartiles=self.band == "quartiles"), STYLES[names.index(one) % len(STYLES)]
+            points = Points(f"{label} (n = {len(runs)})", unit, together.xs, together.mean, colors[at], style)
+            if len(points.xs):
+                lines.append((points, together))
+        if not lines:
+            self._nothing(name, curves, ax, theme)
+            return
+        drawn = [points for points, _ in lines]
+        log = _wide(drawn) if self.log is None else self.log
+        if log:
+            ax.set_yscale("log")
+        smoothing = Smoothing(min(self.smoothing, 0.999), self.kernel) if self.smoothing > 0 else None
+        draw_spreads(ax, lines, smoothing, theme)
+        self._frame(result, name, drawn, ax, theme, log)
+
+    def _frame(self, result: History, name: str, drawn: list[Points], ax: Axes, theme: Theme, log: bool) -> None:
+        """What stands around the curves."""
         quiet(ax, theme, "y")
         self._bottom(result, drawn, ax, theme)
         if all(p.unit == "share" for p in drawn):
@@ -131,17 +177,19 @@ class HistoryDrawing(Drawing):
         return found
 
     def _setting(self, result: History) -> dict[str, Any] | None:
-        if self.color_by in (None, "run"):
-            return None
+        return None if self.color_by in (None, "run") else self._column(result, str(self.color_by))
+
+    def _column(self, result: History, key: str) -> dict[str, Any]:
+        """The values that runs have in a setting. Raises OptionError."""
         known = result.differences
-        if self.color_by not in known:
+        if key not in known:
             raise OptionError(
                 "there is no such setting in which the runs differ",
-                got=self.color_by,
+                got=key,
                 expected=", ".join(["run", *known]),
-                nearest=nearest(str(self.color_by), known),
+                nearest=nearest(str(key), known),
             )
-        return known[str(self.color_by)]
+        return known[key]
 
     def _bottom(self, result: History, drawn: list[Points], ax: Axes, theme: Theme) -> None:
         """Ticks and name of the horizontal axis."""

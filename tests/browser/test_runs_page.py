@@ -1,0 +1,40 @@
+"""Several runs on the page, in a browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from fluoroscope.render.page import page, write_page
+from fluoroscope.render.template import TEMPLATE
+from tests.browser import sample_results as sample
+from tests.browser.test_report_page import View
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not TEMPLATE.is_file(), reason="the page has not been built: npm run build in web/"),
+]
+
+
+@pytest.fixture
+def view(chromium, tmp_path):
+    opened = View(chromium, write_page(page([sample.compared_runs()], title="Runs"), tmp_path / "runs.html"))
+    yield opened
+    opened.close()
+
+
+def test_runs_of_one_setting_are_shown_as_mean_and_range(view):
+    panel = view.panel("history")
+    panel.get_by_text("Mean and range", exact=True).click()
+    chart = panel.locator("figure").first
+    assert panel.locator("select").input_value() == "by lr"  # the seeds are averaged over
+    said = [entry.inner_text().replace("\n", " ") for entry in chart.locator("li").all()]
+    assert [entry.split(": ")[0] for entry in said] == ["lr 0.1", "lr 0.1", "lr 1", "lr 1"]
+    assert [entry.rsplit("n = ")[1] for entry in said] == ["2", "2", "0 of 1", "1"]  # the run of lr 1 ends in NaN
+    assert chart.locator("path.band").count() >= 2 and chart.locator("circle.best").count() == 0
+    assert "200 values are NaN or infinite: left out of the mean" in panel.inner_text()
+    panel.locator("select").select_option("run")
+    assert len(chart.locator("li").all()) == 2
+    panel.get_by_role("button", name="run 2").first.click()
+    assert "n = 2" in chart.locator("li").first.inner_text()
+    panel.get_by_text("Every run", exact=True).click()
+    assert chart.locator("circle.best").count() == 2
