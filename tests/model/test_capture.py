@@ -171,6 +171,40 @@ def test_the_guard_restores_replaced_and_deleted_attributes() -> None:
     assert differences(before, snapshot(model)) == []
 
 
+class MovesStatistics(nn.BatchNorm2d):
+    """Normalizes by the batch in every mode, which moves the statistics and counts no change of them."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean, var = self.running_mean, self.running_var
+        return nn.functional.batch_norm(x, mean, var, self.weight, self.bias, True, 0.1, self.eps)
+
+
+@pytest.mark.parametrize("write", ["batch norm", "data", "numpy"])
+def test_the_guard_restores_buffers_whose_change_was_not_counted(write: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), MovesStatistics(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    mean: Any = model[1].running_mean
+    count = mean._version
+    with Guard(model):
+        if write == "batch norm":
+            model(images(2))
+        elif write == "data":
+            mean.data.add_(1)
+        else:
+            mean.numpy()[0] = 7
+        assert mean._version == count
+        assert not torch.equal(mean, before["1.running_mean"])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("method", [fs.Saliency(), fs.GradCAM(layer="0"), fs.Occlusion(window=6, stride=6)])
+def test_methods_leave_statistics_that_move_in_eval_mode(method: Any) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), MovesStatistics(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    method(model, images(2), target=1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def test_nothing_keeps_the_network_alive() -> None:
     model = network()
     fs.GradCAM()(model, images(1), target=0)

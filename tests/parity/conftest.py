@@ -39,6 +39,12 @@ def peers() -> Any:
 
 
 @pytest.fixture(scope="session")
+def exact(peers: Any) -> Any:
+    """``bench.references``: formulas in double precision."""
+    return importlib.import_module("bench.references")
+
+
+@pytest.fixture(scope="session")
 def captum(peers: Any) -> Any:
     module = peers.load_peer("captum")
     if module is None:

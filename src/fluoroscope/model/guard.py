@@ -145,10 +145,9 @@ class Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._states.restore()
-        for buffer, version, value in self._buffers:
-            if version is None or _version(buffer) != version:
-                with torch.inference_mode(buffer.is_inference()), torch.no_grad():
-                    buffer.copy_(value)
+        for buffer, value in _changed(self._buffers):
+            with torch.inference_mode(buffer.is_inference()), torch.no_grad():
+                buffer.copy_(value)
         changed = 0
         for parameter, wanted, gradient, version in self._parameters:
             changed += version is not None and _version(parameter) != version
@@ -168,6 +167,28 @@ class Guard:
 def _unique(tensors: Iterable[torch.Tensor | None]) -> list[torch.Tensor]:
     """Each tensor once, in order; modules share some and leave others out."""
     return list({id(t): t for t in tensors if t is not None}.values())
+
+
+def _changed(buffers: list[tuple[torch.Tensor, int | None, torch.Tensor]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Buffers that are no longer as they were, with what they held. Batch norm moves its statistics, and ``.data`` and
+    NumPy write, without counting a change, so that what counted none is compared by value.
+    """
+    found, waiting = [], []
+    with torch.no_grad():
+        for buffer, version, value in buffers:
+            if version is None or _version(buffer) != version:
+                found.append((buffer, value))
+            elif buffer.layout != torch.strided:
+                continue
+            elif buffer.device.type != "cpu":
+                waiting.append((buffer, value, (buffer != value).any()))  # one wait for all of an accelerator's
+            elif not torch.equal(buffer, value):
+                found.append((buffer, value))
+        for device in {flag.device for *_, flag in waiting}:
+            here = [(b, v, flag) for b, v, flag in waiting if flag.device == device]
+            said = torch.stack([flag for *_, flag in here]).tolist()
+            found += [(b, v) for (b, v, _), changed in zip(here, said, strict=True) if changed]
+    return found
 
 
 def _version(tensor: torch.Tensor) -> int | None:
