@@ -24,12 +24,14 @@ from fluoroscope.model.program.operations import recorded
 from fluoroscope.model.program.runner import Runner
 from fluoroscope.model.study import Study, out_of_memory
 
-__all__ = ["PRECISION", "PRECISIONS", "FastForward", "ModuleForward", "halves", "told_apart"]
+__all__ = ["PRECISION", "PRECISIONS", "ROUGH", "FastForward", "ModuleForward", "halves", "told_apart"]
 
 PRECISIONS = ("float32", "bfloat16")
 PRECISION = "format of the many forwards: bfloat16 takes about half the time; its error is in the result's meta"
 COMPARED = 8
 """Inputs that also go through the network itself, to tell what bfloat16 does to the scores."""
+ROUGH = 0.1
+"""Difference of bfloat16 scores, as a share of their range, beyond which something else than rounding is at work."""
 Scored = Callable[[Inputs], tuple[Any, torch.Tensor]]
 
 
@@ -37,9 +39,10 @@ class FastForward:
     """``scored(inputs)`` as a study's, for inputs like ``probe``; ``kind`` is "program", "copy" or "network".
 
     ``precision`` is "float32" (the network's own format) or "bfloat16". Runs in the study's block and counts its
-    forwards. ``note`` says why the way is not the fastest, or None. The study's facts say in which ``precision`` it
-    ran if in bfloat16, and ``precision_difference``: the largest difference of its scores from the network's own on a
-    few of the inputs, as a share of the range of these scores.
+    forwards. ``runner`` is the program, if it is one, and ``format`` what it computes in. ``note`` says why the way is
+    not the fastest, or None. The study's facts say in which ``precision`` it ran if in bfloat16, and
+    ``precision_difference``: the largest difference of its scores from the network's own on a few of the inputs, as a
+    share of the range of these scores.
 
     Raises:
         NotApplicable: bfloat16 was asked for, and the network does not run in it.
@@ -48,6 +51,8 @@ class FastForward:
     def __init__(self, study: Study, probe: Inputs, precision: str = "float32") -> None:
         self.study, self.kind, self.folded = study, "network", 0
         self.note: str | None = None
+        self.runner: Runner | None = None
+        self.format = torch.bfloat16 if precision == "bfloat16" else probe.main.dtype
         self._unchecked = 0
         self._scored: Scored = study.scored
         with torch.no_grad():
@@ -74,7 +79,7 @@ class FastForward:
     def _choose(self, probe: Inputs) -> None:
         program = _program(self.study, self.study.module, probe)
         if program is not None and close(program(probe)[1], self.study.scored(probe)[1]):
-            self._scored, self.kind = program, "program"
+            self._scored, self.kind, self.runner = program, "program", program.runner
             return
         fast = FastCopy(self.study, probe)
         self._scored, self.note, self.folded = fast.scored, fast.note, fast.folded
@@ -97,7 +102,7 @@ class FastForward:
                 "the network does not run in bfloat16", got=f"{type(error).__name__}: {error}",
                 remedy="leave precision at 'float32'",
             ) from error  # fmt: skip
-        self.kind = "program" if program is not None else "copy"
+        self.kind, self.runner = ("program", program.runner) if program is not None else ("copy", None)
 
         def scored(inputs: Inputs) -> tuple[Any, torch.Tensor]:
             output, found = run(inputs.map(halves))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from fluoroscope.model.fast_copy import close
-from fluoroscope.model.fast_forward import FastForward, ModuleForward, halves, told_apart
+from fluoroscope.model.fast_forward import ROUGH, FastForward, ModuleForward, halves, told_apart
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.outputs import main_output
 from fluoroscope.model.program.compiling import Unsupported, compiled
@@ -37,8 +37,6 @@ MOST_ROWS = 512
 FEW_REGIONS = 8
 CHECKED = 4
 WORTH = 0.8
-ROUGH = 0.1
-"""Difference of bfloat16 scores, as a share of their range, beyond which something else than rounding is at work."""
 
 
 class Replacement:

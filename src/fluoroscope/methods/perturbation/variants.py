@@ -12,9 +12,10 @@ from fluoroscope.methods.attributing import to_numpy
 from fluoroscope.methods.base import Batch
 from fluoroscope.methods.perturbation.baselines import baseline_of
 from fluoroscope.methods.perturbation.features import Features, Layout
-from fluoroscope.model.fast_copy import CONVOLUTIONS
-from fluoroscope.model.fast_forward import FastForward
+from fluoroscope.model.fast_copy import CONVOLUTIONS, close
+from fluoroscope.model.fast_forward import ROUGH, FastForward, told_apart
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.masked import Masked
 from fluoroscope.model.study import Study, out_of_memory
 from fluoroscope.results import Array
 
@@ -23,6 +24,7 @@ __all__ = ["Variants"]
 Asked = tuple[torch.Tensor, torch.Tensor | None]
 ELEMENTS = {"cpu": 1_250_000, "accelerator": 40_000_000}
 MOST_ROWS = 4096
+CHECKED = 2
 
 
 class Variants:
@@ -59,6 +61,9 @@ class Variants:
         self._each = [torch.equal(f.labels.flatten().cpu(), torch.arange(f.labels.numel())) for f in features]
         self.labels = torch.stack([f.labels.flatten() for f in features])
         self.spent = [0] * len(features)
+        self._fast: FastForward | None = None
+        self._masked: dict[int, Masked] = {}
+        self._counted = [0.0, 0.0]
         self._scored = self._runner(precision)
         self._known: list[dict[bytes, Array]] = [{} for _ in features]
 
@@ -67,7 +72,7 @@ class Variants:
         pictures = self.tensor.ndim >= 4 and any(isinstance(m, CONVOLUTIONS) for m in self.study.module.modules())
         if precision == "float32" and not pictures:
             return self.study.scored
-        fast = FastForward(self.study, self.inputs.part(0, 1), precision)
+        fast = self._fast = FastForward(self.study, self.inputs.part(0, 1), precision)
         if fast.note:
             self.study.note(fast.note)
         return fast.scored
@@ -81,9 +86,12 @@ class Variants:
                 waiting[n] = (masks, bases), []
             else:
                 waiting[n] = self._new(n, masks)
-        answers = iter(self._scores(waiting))
+        shared = {n: self._shared(n, masks, bases) for n, ((masks, bases), _) in waiting.items()}
+        answers = iter(self._scores({n: w for n, w in waiting.items() if shared[n] is None}))
         for n, ((masks, _), keys) in waiting.items():
-            rows = np.stack([next(answers) for _ in range(len(masks))]) if len(masks) else np.empty((0, 0))
+            rows = shared[n]
+            if rows is None:
+                rows = np.stack([next(answers) for _ in range(len(masks))]) if len(masks) else np.empty((0, 0))
             self.spent[n] += len(masks) * (len(self.bases) if self.averaged else 1)
             if not keys:
                 found[n] = rows
@@ -102,8 +110,47 @@ class Variants:
                 first.setdefault(key, i)
         return (masks[list(first.values())], None), keys
 
+    def _shared(self, n: int, masks: torch.Tensor, bases: torch.Tensor | None) -> Array | None:
+        """Scores (S, K) under masks of example ``n``, what masks have in common computed once; None where that is not
+        known to be right, or saves little.
+        """
+        fast, features = self._fast, self.features[n]
+        if fast is None or bases is not None or self.averaged or self._each[n] or self.place.channel != 1:
+            return None
+        masked = self._masked.setdefault(id(features), Masked(fast, features.labels, features.count))
+        run = masked.run(self.tensor[n : n + 1], self._base(n, np.zeros(1)), masks)
+        if run is None:
+            return None
+        try:
+            found = list(run.scored())
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            return None
+        if not self._agrees(n, masks[:CHECKED], found[0][1][:CHECKED]):
+            self.study.note("computing what masks have in common once did not give the network's answers")
+            return None
+        self._tell(run.share, len(masks))
+        return np.concatenate([_columns(self.target([n] * len(s)).pick(s, o).scores) for o, s in found])
+
+    def _agrees(self, n: int, masks: torch.Tensor, scores: torch.Tensor) -> bool:
+        """Whether whole forwards give the same for some of the masks."""
+        rows = np.full(len(masks), n)
+        with torch.inference_mode():
+            inputs = self._inputs(rows, self._mixed(n, masks, self._base(n, rows)))
+            expected = self._scored(inputs)[1]
+        halved = self._fast is not None and self._fast.format != self.tensor.dtype
+        return told_apart(scores, expected) <= ROUGH if halved else close(scores, expected)
+
+    def _tell(self, share: float, count: int) -> None:
+        self.study.forwards += share * count
+        self._counted = [self._counted[0] + share * count, self._counted[1] + count]
+        self.study.facts["share_of_forward"] = round(self._counted[0] / self._counted[1], 4)
+
     def _scores(self, waiting: Mapping[int, tuple[Asked, list[bytes]]]) -> Array:
         """Scores of everything that waits, one row for each mask, averaged over the background where there is one."""
+        if not waiting:
+            return self.own[:0]
         rows = np.concatenate([np.full(len(masks), n) for n, ((masks, _), _) in waiting.items()])
         numbers = np.concatenate([np.arange(len(masks)) for (masks, _), _ in waiting.values()])
         times = len(self.bases) if self.averaged else 1

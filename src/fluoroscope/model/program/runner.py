@@ -4,7 +4,7 @@ one reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -38,17 +38,22 @@ class Runner:
 
     def __call__(self, inputs: torch.Tensor) -> list[torch.Tensor]:
         """The outputs (N, ...) in the program's order, channels last in memory where they are maps."""
-        with torch.no_grad():
-            parts = [self._maps(inputs[a:b]) for a, b in portions(len(inputs), self.rows)]
-            values = {i: torch.cat([p[i] for p in parts]) if len(parts) > 1 else parts[0][i] for i in parts[0]}
-            return self._end(self.program.entering(values), len(inputs))
+        return self.run(len(inputs), lambda a, b: {0: _near(inputs[a:b])})
 
-    def _maps(self, inputs: torch.Tensor) -> dict[int, torch.Tensor]:
+    def run(self, count: int, entering: Callable[[int, int], dict[int, torch.Tensor]]) -> list[torch.Tensor]:
+        """The same where the program starts from other values than the input: ``entering(first, last)`` gives them,
+        by their numbers, for some of ``count`` examples.
+        """
+        with torch.no_grad():
+            parts = [self._maps(entering(a, b), b - a) for a, b in portions(count, self.rows)]
+            values = {i: torch.cat([p[i] for p in parts]) if len(parts) > 1 else parts[0][i] for i in parts[0]}
+            return self._end(self.program.entering(values), count)
+
+    def _maps(self, values: dict[int, torch.Tensor], count: int) -> dict[int, torch.Tensor]:
         """The values that the tail or the user wants, for a few examples."""
-        near = inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
-        values, wanted = {0: near}, set(self.program.crossing)
+        wanted = set(self.program.crossing)
         for step in self.program.local:
-            values[step.out] = step.whole(values, len(inputs))
+            values[step.out] = step.whole(values, count)
             _forget(step, values, self._local_last, wanted)
         return {i: values[i] for i in wanted}
 
@@ -57,6 +62,10 @@ class Runner:
             values[step.out] = step.whole(values, count)
             _forget(step, values, self._tail_last, set(self.program.outputs))
         return [values[i] for i in self.program.outputs]
+
+
+def _near(inputs: torch.Tensor) -> torch.Tensor:
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
 
 
 def portions(count: int, most: int) -> Iterator[tuple[int, int]]:
