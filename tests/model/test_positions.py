@@ -25,6 +25,10 @@ IMAGE = (1, 3, 224, 224)
         ((1, 25, 8), (1, 3, 16, 24), "NLD", (4, 6), 1),
         ((1, 64, 40), (1, 2, 80), "NCT", (40,), 0),
         ((1, 12, 64), (1, 12), "NLD", (12,), 0),
+        ((1, 64, 12), (1, 12), "NCT", (12,), 0),  # a convolution over tokens
+        ((1, 64, 10), (1, 12), "NCT", (10,), 0),  # without padding
+        ((1, 6, 64), (1, 12), "NLD", (6,), 0),  # pooled tokens
+        ((1, 12, 12), (1, 12), "NLD", (12,), 0),
         ((1, 4, 5, 6, 7), (1, 1, 10, 12, 14), "NCZHW", (5, 6, 7), 0),
         ((1, 10), IMAGE, "ND", (), 0),
     ],
@@ -33,6 +37,14 @@ def test_layouts(shape: tuple[int, ...], given: tuple[int, ...], axes: str, grid
     layout = layout_of(shape, given)
     assert layout is not None
     assert ("".join(layout.axes), layout.grid, layout.prefix) == (axes, grid, prefix)
+
+
+def test_positions_are_tokens_where_there_is_one_for_each() -> None:
+    spatial = {
+        shape: getattr(layout_of(shape, (1, 12)), "spatial", None) for shape in ((1, 12, 64), (1, 64, 12), (1, 6, 64))
+    }
+    assert list(spatial.values()) == [("L",), ("L",), ("T",)]
+    assert getattr(layout_of((1, 49, 64), IMAGE), "spatial", None) == ("H", "W")
 
 
 def test_tokens_go_back_to_their_places() -> None:

@@ -111,6 +111,32 @@ def test_the_last_real_token_answers_for_a_padded_text() -> None:
     np.testing.assert_allclose(together.values[1, :3], alone.values[0], rtol=1e-9)
 
 
+def test_grad_cam_of_a_convolution_over_words_is_by_words() -> None:
+    """Against the formula in autograd; the map's places are the words, and are drawn as words."""
+
+    class Convolving(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(1)
+            self.embed, self.conv, self.head = nn.Embedding(9, 6), nn.Conv1d(6, 20, 3, padding=1), nn.Linear(20, 2)
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            return self.head(self.conv(self.embed(input_ids).transpose(1, 2)).tanh().mean(2))
+
+    model = Convolving().double()
+    found = fs.GradCAM(layer="conv")(fs.Subject(model, tokenizer=WordTokenizer()), "a very fine film", target=1)
+    with torch.no_grad():
+        maps = model.conv(model.embed(torch.tensor([[2, 3, 8, 4, 5]])).transpose(1, 2))
+    maps.requires_grad_()
+    model.head(maps.tanh().mean(2))[0, 1].backward()
+    assert maps.grad is not None
+    expected = (maps.grad.mean(2, keepdim=True) * maps).sum(1).relu().detach()
+    assert found.axes == ("N", "L")
+    np.testing.assert_allclose(found.values, expected, atol=1e-12)
+    assert len(found.samples.features[0]) == found.values.shape[1]
+    assert "very" in [t.get_text() for axes in found.plot().axes for t in axes.texts]
+
+
 def test_a_plain_function_is_a_tokenizer() -> None:
     class Bag(nn.Module):
         def __init__(self) -> None:

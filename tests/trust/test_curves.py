@@ -105,4 +105,4 @@ def test_mistakes_are_told() -> None:
         fs.Deletion(baseline="grey")
     rows = torch.nn.Linear(4, 2)
     with pytest.raises(NotApplicable, match="baseline='mean'"):
-        fs.Insertion()("saliency", rows, torch.rand(3, 4))
+        fs.Insertion(baseline="blur")("saliency", rows, torch.rand(3, 4))

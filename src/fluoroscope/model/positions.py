@@ -19,12 +19,14 @@ class Layout:
     """How a layer's output is laid out.
 
     ``axes`` are the tensor's own axes. ``grid`` is the size over the spatial axes; ``prefix`` counts the class and
-    register tokens before the patches. ``maps`` says whether :meth:`to_maps` applies.
+    register tokens before the patches. ``tokens`` says that positions are those of the input (N, L), one for each.
+    ``maps`` says whether :meth:`to_maps` applies.
     """
 
     axes: tuple[str, ...]
     grid: tuple[int, ...] = ()
     prefix: int = 0
+    tokens: bool = False
 
     @property
     def maps(self) -> bool:
@@ -33,8 +35,8 @@ class Layout:
 
     @property
     def spatial(self) -> tuple[str, ...]:
-        """Names of the spatial axes of :meth:`to_maps`."""
-        return ax.spatial(len(self.grid))
+        """Names of the axes of positions of :meth:`to_maps`."""
+        return (ax.L,) if self.tokens else ax.spatial(len(self.grid))
 
     @property
     def channel_axis(self) -> int:
@@ -61,7 +63,8 @@ def layout_of(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> Layout | 
 
     Images (N, C, H, W): of the two places where channels can be, the one whose height to width fits the input's wins,
     channels first when both fit. Tokens (N, L, D): the smallest number of leading tokens that leaves a grid with the
-    input's proportions. Series (N, C, T): three axes when the input has three.
+    input's proportions. Series (N, C, T): three axes when the input has three. For an input (N, L) the axis whose length
+    is nearer to L has the positions, so that convolutions over the tokens of a text are read as such.
     """
     rank = len(shape)
     if rank == 2:
@@ -106,7 +109,14 @@ def _three(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> Layout:
         return Layout((ax.N, ax.L, ax.D))
     if len(input_shape) == 3:
         return Layout((ax.N, ax.C, ax.T), (shape[2],))
-    return Layout((ax.N, ax.L, ax.D), (shape[1],))
+    length = input_shape[1] if len(input_shape) == 2 else 0
+    if length and _far(shape[2], length) < _far(shape[1], length):
+        return Layout((ax.N, ax.C, ax.T), (shape[2],), tokens=shape[2] == length)
+    return Layout((ax.N, ax.L, ax.D), (shape[1],), tokens=shape[1] == length)
+
+
+def _far(size: int, length: int) -> float:
+    return abs(math.log(max(size, 1) / length))
 
 
 def _grid(count: int, size: tuple[int, int]) -> tuple[int, int] | None:

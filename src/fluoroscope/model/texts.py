@@ -13,7 +13,7 @@ from fluoroscope.model.inputs import Inputs
 if TYPE_CHECKING:
     from fluoroscope.model.subject import Subject
 
-__all__ = ["are_texts", "mask_token", "token_names", "tokenized", "vocabulary"]
+__all__ = ["are_texts", "mask_token", "special_tokens", "stand_in", "token_names", "tokenized", "vocabulary"]
 
 NAME_LENGTH = 60
 SPACES = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})
@@ -121,16 +121,35 @@ def vocabulary(tokenizer: Any) -> tuple[str, ...]:
     return tuple(str(name).translate(SPACES) for name in names)
 
 
+def stand_in(tokenizer: Any) -> tuple[int, str] | None:
+    """The token that stands for "nothing known here", and which it is: the mask token, else the unknown, the padding or
+    the end token; None where the tokenizer has none of them.
+    """
+    for name in ("mask", "unk", "pad", "eos"):
+        number = getattr(tokenizer, f"{name}_token_id", None)
+        if number is not None:
+            return int(number), {"unk": "unknown", "pad": "padding", "eos": "end"}.get(name, name)
+    return None
+
+
+def special_tokens(tokenizer: Any) -> frozenset[int]:
+    """Numbers of the tokens that are no part of a text, such as its beginning, its end and the padding. An unknown word
+    and a mask stand for a word.
+    """
+    named = (getattr(tokenizer, f"{name}_token_id", None) for name in ("cls", "sep", "bos", "eos", "pad"))
+    words = {getattr(tokenizer, f"{name}_token_id", None) for name in ("unk", "mask")}
+    return frozenset({int(n) for n in (*named, *getattr(tokenizer, "all_special_ids", ())) if n is not None} - words)
+
+
 def mask_token(subject: Subject) -> int:
     """The number that stands for "nothing known here": the mask token, else the unknown, else the padding token.
 
     Raises:
         OptionError: the network has no tokenizer, or one without any of them.
     """
-    for name in ("mask_token_id", "unk_token_id", "pad_token_id", "eos_token_id"):
-        number = getattr(subject.tokenizer, name, None)
-        if number is not None:
-            return int(number)
+    found = stand_in(subject.tokenizer)
+    if found is not None:
+        return found[0]
     raise OptionError(
         "there is no mask token",
         got="a network without a tokenizer" if subject.tokenizer is None else type(subject.tokenizer).__name__,

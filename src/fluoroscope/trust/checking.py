@@ -28,10 +28,14 @@ NOT_CLAIMED = (
 )
 
 
-def usual_checks(continuous: bool, masks: bool, *, seed: int = 0, batch_size: int = 32) -> list[Check]:
-    """The checks that fit: pictures and series also with gaps filled in, known objects where there are masks."""
+def usual_checks(
+    continuous: bool, masks: bool, *, hidden: str | None = None, seed: int = 0, batch_size: int = 32
+) -> list[Check]:
+    """The checks that fit: pictures and series also with gaps filled in, known objects where there are masks.
+    ``hidden`` is what deletion and insertion put in the place of what they take away.
+    """
     common: dict[str, Any] = {"seed": seed, "batch_size": batch_size}
-    hidden = "blur" if continuous else "mean"
+    hidden = hidden or ("blur" if continuous else "mean")
     return [
         Randomization(shares=(0.25, 1.0), independent=False, **common),
         Deletion(baseline=hidden, steps=12, **common),
@@ -67,7 +71,10 @@ def check_trust(
     trial = Trial.of(methods, model, inputs, masks, target, seed=seed, batch_size=batch_size)
     chosen = checks
     if chosen is None:
-        chosen = usual_checks(trial.places.continuous, masks is not None, seed=seed, batch_size=batch_size)
+        rows = not trial.places.continuous
+        hidden = "auto" if rows and (trial.inputs.count == 1 or not trial.inputs.main.is_floating_point()) else None
+        given = masks is not None
+        chosen = usual_checks(not rows, given, hidden=hidden, seed=seed, batch_size=batch_size)
     if not chosen:
         raise OptionError("no check was named", got="an empty list", expected="checks such as fs.Deletion()")
     found: list[Measure] = []
@@ -78,7 +85,7 @@ def check_trust(
             columns = _measured(check, trial)
         except FluoroscopeError as error:
             errors.append(error)
-            trial.note(f"{check.title} was left out: {error.what}")
+            trial.note(f"{check.title} was left out: {error.what}" + (f" ({error.got})" if error.got else ""))
             continue
         for row, words in said.items():
             beside = check.standing(row, columns, trial)

@@ -10,7 +10,7 @@ import torch
 
 from fluoroscope.methods.base import option
 from fluoroscope.results import Array
-from fluoroscope.trust.baselines import baseline
+from fluoroscope.trust.baselines import baseline_option, gap
 from fluoroscope.trust.check import Check, Measure, check
 from fluoroscope.trust.order import order_of, replaced
 from fluoroscope.trust.scorer import SCORES
@@ -27,12 +27,16 @@ NOT_CLAIMED = (
 
 @check
 class _Curve(Check):
-    """What deletion and insertion share: the score along a row of inputs, the places changed in a map's order."""
+    """What deletion and insertion share: the score along a row of inputs, the places changed in a map's order. Special
+    tokens of texts and padding stay as they are and are counted by nobody.
+    """
 
     not_claimed: ClassVar[str] = NOT_CLAIMED
     starts_full: ClassVar[bool] = True
 
-    baseline: str = option("zero", "what stands for a place taken away", choices=("zero", "mean", "blur"))
+    usual: ClassVar[str] = "zero"
+
+    baseline: str = baseline_option("zero")
     steps: int = option(20, "how many times the score is read after the first", low=1)
     score: str = option("probability", "what is read", choices=SCORES)
 
@@ -49,18 +53,19 @@ class _Curve(Check):
     def curves(self, trial: Trial) -> dict[str, Array]:
         """By row the scores (N, steps + 1) from nothing changed to everything changed, places in the map's order."""
         fields = trial.fields(self.controls)
-        orders = np.stack([order_of(maps, self.seed) for maps in fields.values()])
+        taken = gap(trial, self.baseline, self.usual, self.title)
+        orders = np.stack([order_of(maps, self.seed, taken.free) for maps in fields.values()])
         count, places = trial.inputs.count, trial.places
         inner = np.arange(1, self.steps)
         plan = np.array([(r, n, s) for r in range(len(orders)) for n in range(count) for s in inner], dtype=int)
         ends = np.array([(0, n, s) for n in range(count) for s in (0, self.steps)], dtype=int)
         plan = np.concatenate([ends, plan.reshape(-1, 3)])  # both ends are the same for every map
-        full = trial.inputs.main
-        empty = baseline(full, places, self.baseline)
+        full, empty = trial.inputs.main, taken.others
+        most = taken.free.reshape(count, -1).sum(1)
 
         def make(rows: Array) -> torch.Tensor:
             which, example, step = plan[rows].T
-            gone = np.round(step * places.count / self.steps).reshape(-1, *[1] * len(places.shape))
+            gone = np.round(step * most[example] / self.steps).reshape(-1, *[1] * len(places.shape))
             marks = orders[which, example] < gone
             index = torch.as_tensor(example, device=full.device)
             first, second = (full, empty) if self.starts_full else (empty, full)
@@ -113,4 +118,6 @@ class Insertion(_Curve):
     source: ClassVar[str] = "Petsiuk et al., RISE, 2018, sec. 4.2"
     starts_full: ClassVar[bool] = False
 
-    baseline: str = option("blur", "what stands for a place not yet there", choices=("zero", "mean", "blur"))
+    usual: ClassVar[str] = "blur"
+
+    baseline: str = baseline_option("blur (mean for rows)", "what stands for a place not yet there")

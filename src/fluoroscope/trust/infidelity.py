@@ -10,7 +10,7 @@ import numpy as np
 
 from fluoroscope.methods.base import option
 from fluoroscope.results import Array
-from fluoroscope.trust.baselines import baseline
+from fluoroscope.trust.baselines import baseline_option, gap
 from fluoroscope.trust.check import Check, Measure, check, mean
 from fluoroscope.trust.places import Places
 from fluoroscope.trust.standing import argued, standing
@@ -44,14 +44,15 @@ class Infidelity(Check):
     smallest: float = option(0.1, "shortest side of a region, as a share of the input's", low=0, high=1)
     largest: float = option(0.5, "longest side of a region, as a share of the input's", low=0, high=1)
     scaled: bool = option(True, "scale each map by the factor that suits it best, so that units do not matter")
-    baseline: str = option("mean", "what stands for a place taken away", choices=("mean", "zero", "blur"))
+    baseline: str = baseline_option("mean")
     score: str = option("logit", "what is read", choices=("logit", "probability"))
 
     def measures(self, trial: Trial) -> list[Measure]:
         """The mean square error, and its share of the mean square change."""
-        others = baseline(trial.inputs.main, trial.places, self.baseline)
+        taken = gap(trial, self.baseline, "mean", self.title)
+        others, free = taken.others, taken.free
         said = contributions(trial, others, self.controls)
-        marks = lru_cache(maxsize=4)(lambda n: self._regions(n, trial.places))
+        marks = lru_cache(maxsize=4)(lambda n: self._regions(n, trial.places, free[n]))
         lost = falls(trial, others, self.subsets, marks, self.score)
         error = {
             row: np.array([self._error(shares_of(marks(n), values[n]), lost[n]) for n in range(len(values))])
@@ -70,15 +71,16 @@ class Infidelity(Check):
             predicted = predicted * (float((predicted * lost).mean()) / power)
         return float(((predicted - lost) ** 2).mean())
 
-    def _regions(self, example: int, places: Places) -> Array:
-        """Random boxes of places with neighbours, random sets of others, (subsets, *places)."""
+    def _regions(self, example: int, places: Places, free: Array | None = None) -> Array:
+        """Random boxes of places with neighbours, random sets of others among the ``free`` ones, (subsets, *places)."""
         rng = np.random.default_rng([self.seed, example])
         low, high = sorted((self.smallest, self.largest))
         if not places.continuous:
-            size = np.clip(np.round(rng.uniform(low, high, (self.subsets, 1)) * places.count), 1, None)
-            return np.asarray(rng.random((self.subsets, places.count)).argsort(1).argsort(1) < size).reshape(
-                self.subsets, *places.shape
-            )
+            names = np.flatnonzero(np.ones(places.count) if free is None else free)
+            size = np.clip(np.round(rng.uniform(low, high, (self.subsets, 1)) * len(names)), 1, None)
+            marks = np.zeros((self.subsets, places.count), dtype=bool)
+            marks[:, names] = rng.random((self.subsets, len(names))).argsort(1).argsort(1) < size
+            return marks.reshape(self.subsets, *places.shape)
         marks = np.ones((self.subsets, *places.shape), dtype=bool)
         for i, length in enumerate(places.shape):
             side = np.clip(np.round(rng.uniform(low, high, self.subsets) * length), 1, length)

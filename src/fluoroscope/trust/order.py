@@ -11,15 +11,17 @@ from fluoroscope.trust.places import Places
 __all__ = ["order_of", "replaced"]
 
 
-def order_of(maps: Array, seed: int) -> Array:
+def order_of(maps: Array, seed: int, free: Array | None = None) -> Array:
     """Place by place how many places come before it, the greatest value first: (N, *places) from 0 on. Equal values
-    are in random order, so that a map with large empty parts does not go through them line by line.
+    are in random order, so that a map with large empty parts does not go through them line by line. Places that are not
+    ``free`` (N, *places) come last.
     """
     flat = maps.reshape(len(maps), -1)
     order = np.empty(flat.shape, dtype=np.int64)
+    kept = np.zeros(flat.shape, dtype=bool) if free is None else ~free.reshape(flat.shape)
     for n, values in enumerate(flat):
         chance = np.random.default_rng([seed, n]).random(len(values))
-        order[n, np.lexsort((chance, -values))] = np.arange(len(values))
+        order[n, np.lexsort((chance, -values, kept[n]))] = np.arange(len(values))
     return order.reshape(maps.shape)
 
 

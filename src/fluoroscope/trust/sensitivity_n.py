@@ -7,12 +7,11 @@ from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
-import torch
 
 from fluoroscope.errors import OptionError
 from fluoroscope.methods.base import option
 from fluoroscope.results import Array
-from fluoroscope.trust.baselines import baseline
+from fluoroscope.trust.baselines import Gap, baseline_option, gap
 from fluoroscope.trust.check import Check, Measure, check, mean
 from fluoroscope.trust.similarity import pearson
 from fluoroscope.trust.standing import argued, standing
@@ -45,15 +44,15 @@ class SensitivityN(Check):
     sizes: tuple[float, ...] = option((0.05, 0.2, 0.5), "sizes of the sets, as shares of the parts")
     subsets: int = option(50, "random sets of each size", low=3)
     grid: int = option(14, "parts on a side of a picture or series, at most", low=1)
-    baseline: str = option("mean", "what stands for a place taken away", choices=("mean", "zero", "blur"))
+    baseline: str = baseline_option("mean")
     score: str = option("logit", "what is read", choices=("logit", "probability"))
 
     def measures(self, trial: Trial) -> list[Measure]:
         """One column per size."""
         blocks = blocks_of(trial.places, self.grid)
-        others = baseline(trial.inputs.main, trial.places, self.baseline)
-        said = contributions(trial, others, self.controls)
-        return [self._column(trial, size, blocks, others, said) for size in self._sizes()]
+        taken = gap(trial, self.baseline, "mean", self.title)
+        said = contributions(trial, taken.others, self.controls)
+        return [self._column(trial, size, blocks, taken, said) for size in self._sizes()]
 
     def _sizes(self) -> tuple[float, ...]:
         wrong = [s for s in self.sizes if not 0 < s < 1]
@@ -61,23 +60,23 @@ class SensitivityN(Check):
             raise OptionError(f"{self.title}: a size is a share of the parts", got=wrong or "none", expected="0 to 1")
         return self.sizes
 
-    def _column(
-        self, trial: Trial, size: float, blocks: Array, others: torch.Tensor, said: dict[str, Array]
-    ) -> Measure:
-        marks = lru_cache(maxsize=4)(lambda n: self._sets(n, size, blocks))
-        lost = falls(trial, others, self.subsets, marks, self.score)
+    def _column(self, trial: Trial, size: float, blocks: Array, taken: Gap, said: dict[str, Array]) -> Measure:
+        marks = lru_cache(maxsize=4)(lambda n: self._sets(n, size, blocks, taken.free[n]))
+        lost = falls(trial, taken.others, self.subsets, marks, self.score)
         found = {
             row: np.array([pearson(shares_of(marks(n), values[n]), lost[n]) for n in range(len(values))])
             for row, values in said.items()
         }
         return Measure(f"sensitivity-n, {size:.0%} gone", found, "correlation", "high", 0.0)
 
-    def _sets(self, example: int, size: float, blocks: Array) -> Array:
-        parts = int(blocks.max()) + 1
-        count = min(max(1, round(size * parts)), max(parts - 1, 1))
+    def _sets(self, example: int, size: float, blocks: Array, free: Array | None = None) -> Array:
+        """Random sets of the blocks that have a ``free`` place, (subsets, *places)."""
+        parts = np.unique(blocks if free is None else blocks[free])
+        count = min(max(1, round(size * len(parts))), max(len(parts) - 1, 1))
         rng = np.random.default_rng([self.seed, example, round(size * 1_000_000)])
-        chosen = rng.random((self.subsets, parts)).argsort(1) < count
-        return np.asarray(chosen[:, blocks])
+        chosen = np.zeros((self.subsets, int(blocks.max()) + 1), dtype=bool)
+        chosen[:, parts] = rng.random((self.subsets, len(parts))).argsort(1) < count
+        return chosen[:, blocks]
 
     def verdict(self, row: str, found: Sequence[Measure], trial: Trial) -> str:
         """By the mean of the sizes, against the controls."""
