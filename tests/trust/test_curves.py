@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 import fluoroscope as fs
 from fluoroscope.errors import NotApplicable, OptionError
+from fluoroscope.trust.places import Places, on_places
+from fluoroscope.trust.trial import Trial
 from tests.trust.networks import Backwards, Noise, PatchNet, bright
 
 EDGES = "Control: edge detector"
@@ -106,3 +112,40 @@ def test_mistakes_are_told() -> None:
     rows = torch.nn.Linear(4, 2)
     with pytest.raises(NotApplicable, match="baseline='mean'"):
         fs.Insertion(baseline="blur")("saliency", rows, torch.rand(3, 4))
+
+
+@pytest.mark.parametrize("insertion", [False, True])
+@pytest.mark.parametrize("name", ["resnet20_cifar10", "mobilenet_v2_imagenet"])
+def test_a_trained_network_equals_a_plain_loop_in_double_precision(
+    load_asset: Any, assets: Path, name: str, insertion: bool
+) -> None:
+    """Pixel by pixel, one changed picture at a time, in float64; ours runs in the network's float32. 1e-5: a softmax
+    carries the rounding of float32 scores, some 1e-6, into the probabilities, and where two pixels' values differ by
+    less than rounding nothing depends on their order.
+    """
+    from PIL import Image
+
+    model, preprocess, _ = load_asset(name)
+    small = name.startswith("resnet")
+    folder = assets / "data" / "cifar10_test20" if small else assets / "photos"
+    files = sorted(folder.glob("*.png" if small else "imagenet_*.jpg"))[:2]
+    x = torch.cat([preprocess(Image.open(f).convert("RGB")) for f in files])
+    method = fs.GradCAM()
+    found = method(model, x)
+    places = Places.of(x, found)
+    fields = on_places(found, places)
+    exact, expected, steps = copy.deepcopy(model).double().eval(), [], 6
+    for n, image in enumerate(x.double()):
+        rank = np.lexsort((np.random.default_rng([0, n]).random(places.count), -fields[n].ravel()))
+        flat, empty, curve = image.flatten(1), image.mean((1, 2))[:, None], []
+        for step in range(steps + 1):
+            gone = np.ones(places.count, bool) if insertion else np.zeros(places.count, bool)
+            gone[rank[: int(np.round(step * places.count / steps))]] = not insertion
+            changed = torch.where(torch.tensor(gone), empty, flat).reshape(1, *image.shape)
+            with torch.no_grad():
+                curve.append(exact(changed).softmax(1)[0, found.targets[n]].item())
+        expected.append(np.trapezoid(curve, dx=1 / steps))
+    check = (fs.Insertion if insertion else fs.Deletion)(steps=steps, baseline="mean", batch_size=4)
+    trial = Trial.of(method, model, x, None, "predicted", seed=0, batch_size=4)
+    np.testing.assert_allclose(check.measures(trial)[0].values["Grad-CAM"], expected, atol=1e-5)
+    assert 0.01 < min(expected) < max(expected) < 0.99

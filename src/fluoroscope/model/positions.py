@@ -63,7 +63,7 @@ def layout_of(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> Layout | 
 
     Images (N, C, H, W): of the two places where channels can be, the one whose height to width fits the input's wins,
     channels first when both fit. Tokens (N, L, D): the smallest number of leading tokens that leaves a grid with the
-    input's proportions. Series (N, C, T): three axes when the input has three. For an input (N, L) the axis whose length
+    input's proportions. Series (N, C, T): three axes when the input has three. For an input (N, L) the axis whose size
     is nearer to L has the positions, so that convolutions over the tokens of a text are read as such.
     """
     rank = len(shape)
