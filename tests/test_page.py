@@ -21,6 +21,7 @@ from fluoroscope.render.page import PanelError, Section, page, write_page
 from fluoroscope.render.panels import kinds
 from fluoroscope.render.plain import plain
 from fluoroscope.results import Attribution, FeatureMaps, Samples, Scorecard
+from tests.browser import sample_media
 from tests.browser import sample_results as sample
 
 built = pytest.mark.skipif(
@@ -90,6 +91,7 @@ def everything():
         sample.feature_maps(),
         sample.model_graph(),
         sample.neuron_diagram(),
+        sample_media.media(),
     ]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from fluoroscope.render.page import page, write_page
 from fluoroscope.render.template import TEMPLATE
+from tests.browser import sample_media
 from tests.browser import sample_results as sample
 from tests.browser.test_report_page import View
 
@@ -38,3 +39,39 @@ def test_runs_of_one_setting_are_shown_as_mean_and_range(view):
     assert "n = 2" in chart.locator("li").first.inner_text()
     panel.get_by_text("Every run", exact=True).click()
     assert chart.locator("circle.best").count() == 2
+
+
+@pytest.fixture
+def logged(chromium, tmp_path):
+    opened = View(chromium, write_page(page([sample_media.media()], title="Logged"), tmp_path / "logged.html"))
+    yield opened
+    opened.close()  # which sees that no text became markup
+
+
+def test_pictures_and_texts_by_step(logged):
+    panel = logged.panel("media")
+    color = """i => { const c = document.createElement('canvas'); c.width = i.naturalWidth; c.height = i.naturalHeight;
+        const g = c.getContext('2d'); g.drawImage(i, 0, 0); return [...g.getImageData(0, 0, 1, 1).data, c.width] }"""
+    image = panel.locator("figure").first.locator("img")
+    assert image.evaluate(color) == [200, 40, 90, 255, 24]  # the newest step
+    slider = panel.locator("input[type=range]").first
+    slider.focus()
+    logged.page.keyboard.press("Home")
+    assert "step 0" in panel.locator("figcaption").first.inner_text()
+    logged.page.wait_for_timeout(300)
+    assert image.evaluate(color) == [0, 40, 90, 255, 24]
+    assert panel.locator("figure").nth(1).locator("img").count() == 2
+    text = panel.locator("pre").inner_text()
+    assert text.startswith("text at 40 </script><img src=x")
+
+
+def test_a_page_carries_no_more_pictures_than_its_bound(monkeypatch, chromium, tmp_path):
+    from fluoroscope.render.panels import media
+
+    monkeypatch.setattr(media, "BYTES", 600)
+    result = sample_media.media()
+    opened = View(chromium, write_page(page([result], title="Logged"), tmp_path / "bounded.html"))
+    panel = opened.panel("media")
+    assert "have no room on this page" in panel.inner_text()
+    assert panel.locator("img").count() >= 1
+    opened.close()

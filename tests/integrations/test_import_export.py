@@ -41,7 +41,7 @@ def test_a_log_folder_becomes_runs(tmp_path):
     assert [d.name for d in done] == ["eval", "train"]
     train = done[1]
     assert (train.series, train.points, train.histograms, train.settings) == (1, 6, 1, 1)
-    assert train.left_out == {"images": 1, "text": 1} and train.problems == []
+    assert (train.images, train.texts, train.left_out, train.problems) == (1, 1, {}, [])
     run = open_runs(tmp_path / "runs")["train"]
     column = run.column("loss")
     assert column.steps.tolist() == [0, 1, 2, 1, 2, 3]
@@ -207,7 +207,8 @@ def test_an_offline_log_is_read_over_the_ends_of_blocks(tmp_path):
     assert log.scalars["nested.a"].values.tolist() == [1.0] and log.scalars["nested.b"].values.tolist() == [2.5]
     assert log.scalars["v"].values.tolist() == [math.inf]
     assert log.histograms["h"].counts[0].tolist() == [3, 4]
-    assert log.left_out == {"text": 900, "system statistics": 1, "artifact": 1}
+    assert log.left_out == {"system statistics": 1, "artifact": 1}
+    assert log.texts["note"].texts == tuple(("x" * (i % 97),) for i in range(900))
     assert log.problems == []
 
 
@@ -267,7 +268,7 @@ def test_the_commands_import_and_export(tmp_path):
     found = json.loads(done.stdout)["runs"]
     assert [(r["name"], r["points"]) for r in found] == [("eval", 1), ("train", 6)]
     told = run("import", tmp_path / "logs", "--dir", tmp_path / "again")
-    assert "not imported: 1 images, 1 text" in told.stdout
+    assert "1 images, 1 texts, 1 settings" in told.stdout and "not imported" not in told.stdout
     made = run(
         *("export", "train", "--dir", tmp_path / "runs"),
         *("--csv", tmp_path / "t.csv", "--tensorboard", tmp_path / "tb"),

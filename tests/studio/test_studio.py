@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from fluoroscope.results import Series
@@ -150,3 +152,28 @@ def test_the_diagnosis_is_on_the_page_and_what_was_logged_stands_first(client: T
     panels = {p["title"]: p for p in document(client, "/live/run/run")["sections"][0]["panels"]}
     assert "Diagnosis" in panels
     assert [s["name"] for s in panels["Curves"]["series"]] == ["loss", "accuracy", "learning_rate"]
+
+
+def test_pictures_are_read_from_the_file_only_when_they_are_asked_for(client: TestClient, tmp_path: Path) -> None:
+    files = []
+    for level in (1, 2):
+        file = io.BytesIO()
+        Image.new("RGB", (6, 4), (level, 0, 0)).save(file, "PNG")
+        files.append(file.getvalue())
+    writer = written(tmp_path, "run", 2)
+    writer.images(0, "p <b>", [files[0]])
+    writer.texts(1, "t", ["<script>"])
+    first = document(client, "/live/run/run")
+    panel = next(p for p in first["sections"][0]["panels"] if p["kind"] == "media")
+    (item,) = panel["images"][0]["items"]
+    assert item["step"] == 0 and (item["image"]["width"], item["image"]["height"]) == (6, 4)
+    assert client.get(f"{first['live']['blobs']}{item['image']['blob']}").content == files[0]
+    writer.images(1, "p <b>", [files[1]])
+    grown = document(client, "/live/run/run")
+    panel = next(p for p in grown["sections"][0]["panels"] if p["kind"] == "media")
+    again, new = panel["images"][0]["items"]
+    assert (
+        again["image"] == item["image"]
+        and client.get(f"{grown['live']['blobs']}{new['image']['blob']}").content == files[1]
+    )
+    assert "<script>" not in client.get("/run/run").text.split('id="fs-document">')[1].split("</script>")[0]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fluoroscope.integrations.tensorboard.writer import EventWriter
-from fluoroscope.results import atomic_write
+from fluoroscope.results import Array, Media, atomic_write
 from fluoroscope.training.store import Run
 
 __all__ = ["export_csv", "export_tensorboard"]
@@ -23,9 +23,9 @@ METRICS = 100
 def export_tensorboard(run: Run, folder: str | Path, *, tensors: bool = False) -> Path:
     """Write a run as an event file into ``folder``; returns the file.
 
-    Every point of every series, with its step and wall time, in single precision as the format has it; the settings for
-    the HParams tab. With ``tensors`` also the statistics of parameters, as series ``gradient/norm/<parameter>``, and
-    their histograms.
+    Every point of every series, with its step and wall time, in single precision as the format has it; pictures and
+    texts as they are; the settings for the HParams tab. With ``tensors`` also the statistics of parameters, as series
+    ``gradient/norm/<parameter>``, and their histograms.
 
     Raises:
         ResultFileError: the folder can't be written.
@@ -38,9 +38,30 @@ def export_tensorboard(run: Run, folder: str | Path, *, tensors: bool = False) -
             writer.hparams(config, names[:METRICS], run.started)
         for name, column in columns.items():
             writer.scalars(name, column.steps, column.values, column.times)
+        _media(run.media(), writer)
         if tensors:
             _tensors(run, writer)
     return writer.path
+
+
+def _media(media: Media, writer: EventWriter) -> None:
+    for name, series in media.images.items():
+        for moment in _moments(series.parts):
+            first = moment[0]
+            size = (int(series.widths[first]), int(series.heights[first]))
+            pictures = [data for data in map(series.picture, moment) if data]
+            writer.encoded_images(name, int(series.steps[first]), pictures, size, float(series.times[first]))
+    for name, texts in media.texts.items():
+        for moment in _moments(texts.parts):
+            first = moment[0]
+            said = [texts.texts[i] for i in moment]
+            writer.text(name, int(texts.steps[first]), said, float(texts.times[first]))
+
+
+def _moments(parts: Array) -> list[list[int]]:
+    """What was logged at once: a moment begins with part 0."""
+    starts = np.flatnonzero(parts == 0)
+    return [part.tolist() for part in np.split(np.arange(len(parts)), starts[1:]) if len(part)]
 
 
 def _tensors(run: Run, writer: EventWriter) -> None:

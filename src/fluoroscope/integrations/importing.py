@@ -13,6 +13,7 @@ from fluoroscope.integrations.tensorboard.log_folder import MARK, ROOT, LogFolde
 from fluoroscope.integrations.tensorboard.records import EventLog, Problem
 from fluoroscope.integrations.wandb_file import read_wandb_file
 from fluoroscope.results import Array
+from fluoroscope.results.picture_file import picture_file
 from fluoroscope.training.store import RunWriter
 
 __all__ = ["EDGES", "Imported", "Importer", "import_runs", "rebinned"]
@@ -33,6 +34,8 @@ class Imported:
     series: int = 0
     points: int = 0
     histograms: int = 0
+    images: int = 0
+    texts: int = 0
     settings: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -43,8 +46,9 @@ class Importer:
 
     Runs are named by their folders below ``source``, those of Weights & Biases by their display names. Scalars are
     taken over exactly, with steps and wall times in order of writing. Histograms are put into buckets of factors of
-    two, entries of a bucket thought to lie evenly in it. Pictures, texts, graphs and other plugins have no place in the
-    store: they are counted in :attr:`Imported.left_out`.
+    two, entries of a bucket thought to lie evenly in it. Pictures (PNG, JPEG, GIF, WebP) and texts are kept as they
+    are, of very many evenly spaced ones. Graphs, audio and other plugins have no place in the store: they are counted
+    in :attr:`Imported.left_out`.
 
     Raises:
         InputError: there is nothing to import, or it can't be read.
@@ -59,7 +63,9 @@ class Importer:
         self._ends: dict[str, float] = {}
         self.done: dict[str, Imported] = {}
         self._wandb = _wandb_files(self.source)
-        self._events = LogFolder(self.source, check=check) if not self._wandb or _has_events(self.source) else None
+        self._events = (
+            LogFolder(self.source, check=check, keep=False) if not self._wandb or _has_events(self.source) else None
+        )
 
     def again(self) -> int:
         """Import what was added since the last call; how many points that were. Raises InputError, ResultFileError."""
@@ -103,15 +109,18 @@ class Importer:
         elif log.hparams:
             self._writers[key].info(config=log.hparams)
         writer, done = self._writers[key], self.done[key]
+        if log.summary:
+            writer.info(summary=log.summary)
         with writer.together():
             for tag, column in log.scalars.items():
                 writer.columns(tag, column.steps, column.values, column.times)
                 done.points += len(column.steps)
                 self._ends[key] = max(self._ends.get(key, 0.0), float(column.times.max(initial=0.0)))
             done.histograms += _histograms(writer, log)
+            left_out = _media(writer, log, done)
         done.series = max(done.series, len(log.scalars))
         done.settings = max(done.settings, len(log.hparams))
-        for plugin, count in {**log.left_out, **_without_place(log)}.items():
+        for plugin, count in [*log.left_out.items(), *left_out.items()]:
             done.left_out[plugin] = done.left_out.get(plugin, 0) + count
         done.problems += log.problems
 
@@ -182,10 +191,21 @@ def _whole(counts: Array) -> Array:
     return np.asarray(np.diff(np.rint(np.concatenate([[0.0], np.cumsum(wanted)]))), np.int64)
 
 
-def _without_place(log: EventLog) -> dict[str, int]:
-    found: dict[str, Any] = {"images": log.images, "text": log.texts}
-    counts = {kind: sum(len(c.steps) for c in columns.values()) for kind, columns in found.items()}
-    return {kind: count for kind, count in counts.items() if count}
+def _media(writer: RunWriter, log: EventLog, done: Imported) -> dict[str, int]:
+    """Write pictures and texts; what could not be kept, by kind."""
+    refused = 0
+    for tag, images in log.images.items():
+        for step, moment, pictures in zip(images.steps.tolist(), images.times.tolist(), images.pictures, strict=True):
+            kept = [p for p in pictures if picture_file(p) is not None]
+            refused += len(pictures) - len(kept)
+            done.images += len(kept)
+            if kept:
+                writer.images(step, tag, kept, moment)
+    for tag, texts in log.texts.items():
+        for step, moment, said in zip(texts.steps.tolist(), texts.times.tolist(), texts.texts, strict=True):
+            writer.texts(step, tag, said, moment)
+            done.texts += len(said)
+    return {"images that are too large or no PNG, JPEG, GIF or WebP": refused} if refused else {}
 
 
 def _wandb_files(source: Path) -> list[Path]:

@@ -1,8 +1,9 @@
-"""Offline logs of Weights & Biases (``run-….wandb``), read without the wandb package: series, settings, histograms.
+"""Offline logs of Weights & Biases (``run-….wandb``), read without the wandb package: series, settings, the
+summary, histograms, texts, pictures.
 
 A file is a head of seven bytes and then blocks of 32 KiB as LevelDB's log has them: records in pieces of ``crc (4),
 length (2), kind (1), content``, where the CRC-32 is over kind and content, without LevelDB's mask. The content is a
-``Record`` of wandb_internal.proto; the numbers below are its field numbers. What is not imported (media, tables,
+``Record`` of wandb_internal.proto; the numbers below are its field numbers. What is not imported (tables, audio,
 artifacts, console output, system statistics) is counted by name.
 """
 
@@ -18,15 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fluoroscope.errors import InputError
-from fluoroscope.integrations.tensorboard.records import EventLog, Histograms, Problem, Scalars
+from fluoroscope.integrations.tensorboard.records import EventLog, Histograms, Images, Problem, Scalars, Texts
 from fluoroscope.integrations.tensorboard.wire import BYTES, EIGHT, FOUR, VARINT, Malformed, fields, signed
+from fluoroscope.results.picture_file import LARGEST
 
 __all__ = ["WandbRun", "read_wandb_file"]
 
 IDENT, MAGIC = b":W&B", 0xBEE1
 HEAD, BLOCK, PIECE = 7, 32768, 7
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
-HISTORY, CONFIG, RUN = 2, 5, 17
+HISTORY, SUMMARY, CONFIG, RUN = 2, 3, 5, 17
 LEFT_OUT = {4: "console output", 7: "system statistics", 8: "artifact", 9: "TensorBoard link", 10: "alert"}
 LEFT_OUT |= {13: "console output", 25: "artifact"}
 
@@ -99,6 +101,8 @@ class _Collected:
         self._identity, self._name = "", ""
         self._series: dict[str, tuple[list[int], list[float], list[float]]] = {}
         self._histograms: dict[str, list[tuple[int, float, Any, Any]]] = {}
+        self._texts: dict[str, list[tuple[int, float, tuple[str, ...]]]] = {}
+        self._images: dict[str, list[tuple[int, float, tuple[bytes, ...]]]] = {}
         self._step = -1
 
     def record(self, data: bytes) -> None:
@@ -110,6 +114,8 @@ class _Collected:
             inside = (field.start, field.end)
             if field.number == HISTORY:
                 self._history(data, *inside)
+            elif field.number == SUMMARY:
+                self._summary(data, *inside)
             elif field.number == CONFIG:
                 self._config(data, *inside)
             elif field.number == RUN:
@@ -126,6 +132,12 @@ class _Collected:
             self.log.histograms[name] = Histograms(
                 np.array(columns[0], np.int64), np.array(columns[1], float), columns[2], columns[3]
             )
+        for name, said in self._texts.items():
+            at, when, texts = zip(*said, strict=True)
+            self.log.texts[name] = Texts(np.array(at, np.int64), np.array(when, float), texts)
+        for name, shown in self._images.items():
+            at, when, pictures = zip(*shown, strict=True)
+            self.log.images[name] = Images(np.array(at, np.int64), np.array(when, float), pictures)
         name = self._name or self._identity or Path(self._path).stem
         return WandbRun(self._identity, name, self.log)
 
@@ -162,12 +174,32 @@ class _Collected:
             if len(edges) != len(counts) + 1:
                 raise Malformed(f"a histogram of {len(counts)} counts and {len(edges)} edges")
             self._histograms.setdefault(name, []).append((step, moment, edges, counts))
+        elif isinstance(value, str):
+            self._texts.setdefault(name, []).append((step, moment, (value,)))
+        elif isinstance(value, dict) and value.get("_type") in ("image-file", "images/separated"):
+            self._pictures(name, step, moment, value)
         elif isinstance(value, dict) and "_type" not in value:
             for key, inner in value.items():
                 self._value(f"{name}.{key}", step, moment, inner)
         else:
             kind = type(value).__name__
-            self._leave(str(value.get("_type")) if isinstance(value, dict) else {"str": "text"}.get(kind, kind))
+            self._leave(str(value.get("_type")) if isinstance(value, dict) else kind)
+
+    def _pictures(self, name: str, step: int, moment: float, value: dict[str, Any]) -> None:
+        """Pictures that lie as files beside the log, in ``files/``; nowhere else is looked."""
+        folder = (Path(self._path).parent / "files").resolve()
+        found = []
+        for inner in [value["path"]] if "path" in value else value.get("filenames", []):
+            path = (folder / str(inner)).resolve()
+            try:
+                fits = path.is_relative_to(folder) and path.stat().st_size <= LARGEST
+                found += [path.read_bytes()] if fits else []
+            except (OSError, ValueError):
+                fits = False
+            if not fits:
+                self._leave("image without its file")
+        if found:
+            self._images.setdefault(name, []).append((step, moment, tuple(found)))
 
     def _run(self, data: bytes, start: int, end: int) -> None:
         for field in fields(data, start, end):
@@ -179,6 +211,21 @@ class _Collected:
                 self._name = data[field.start : field.end].decode("utf-8", "replace")
             elif field.number == 4:
                 self._config(data, field.start, field.end)
+            elif field.number == 5:
+                self._summary(data, field.start, field.end)
+
+    def _summary(self, data: bytes, start: int, end: int) -> None:
+        """What is said of the run as a whole: later records add to earlier ones, replace, and take away."""
+        for field in fields(data, start, end):
+            if field.number not in (1, 2) or field.wire != BYTES:
+                continue
+            keys, value = _item(data, field.start, field.end)
+            if not keys or keys[0].startswith("_"):
+                continue
+            if field.number == 1:
+                _put(self.log.summary, keys, value)
+            else:
+                _take(self.log.summary, keys)
 
     def _config(self, data: bytes, start: int, end: int) -> None:
         for field in fields(data, start, end):
@@ -206,6 +253,16 @@ def _put(entries: dict[str, Any], keys: list[str], value: Any) -> None:
             inner = entries[key] = {}
         entries = inner
     entries[keys[-1]] = value
+
+
+def _take(entries: dict[str, Any], keys: list[str]) -> None:
+    """Remove an entry, where it is there."""
+    for key in keys[:-1]:
+        inner = entries.get(key)
+        if not isinstance(inner, dict):
+            return
+        entries = inner
+    entries.pop(keys[-1], None)
 
 
 def _item(data: bytes, start: int, end: int) -> tuple[list[str], Any]:

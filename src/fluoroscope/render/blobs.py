@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,11 @@ Entry = dict[str, Any]
 
 
 class Blobs:
-    """The blocks of one page in order; equal data is kept once."""
+    """The blocks of one page in order; equal data is kept once. ``apart``: they are asked for one by one, and need not
+    fit into one file.
+    """
+
+    apart = False
 
     def __init__(self) -> None:
         self._texts: list[str] = []
@@ -57,6 +62,10 @@ class Blobs:
         mime = "image/png" if small else "image/webp"
         return {"blob": self._add(file.getvalue()), "mime": mime, "width": picture.width, "height": picture.height}
 
+    def file(self, name: str, read: Callable[[], bytes], mime: str, width: int, height: int) -> Entry:
+        """Reference to an encoded picture, which ``read`` gives as it is; ``name`` tells it from all others."""
+        return {"blob": self._later(name, read), "mime": mime, "width": width, "height": height}
+
     def blocks(self) -> list[str]:
         """The base64 texts by number."""
         return list(self._texts)
@@ -66,6 +75,9 @@ class Blobs:
         if key not in self._numbers:
             self._numbers[key] = self._keep(data)
         return self._numbers[key]
+
+    def _later(self, name: str, read: Callable[[], bytes]) -> int:
+        return self._add(read())
 
     def _keep(self, data: bytes) -> int:
         """Keep data that were not there yet; their number."""

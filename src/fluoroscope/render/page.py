@@ -33,7 +33,7 @@ LIFE_CYCLE: tuple[tuple[str, str, str, frozenset[str]], ...] = (
         "during",
         "During training",
         "How it came to be what it is.",
-        frozenset({"history", "tensor-history", "findings"}),
+        frozenset({"history", "tensor-history", "findings", "media"}),
     ),
     ("after", "After training", "What it does with an input, and what speaks for its answer.", frozenset()),
 )

@@ -5,6 +5,7 @@ from fluoroscope.results.feature_maps import FeatureMaps
 from fluoroscope.results.findings import Finding, Findings
 from fluoroscope.results.history import History, Series
 from fluoroscope.results.layer_summary import LayerRow, LayerSummary
+from fluoroscope.results.media import ImageSeries, Media, TextSeries
 from fluoroscope.results.model_graph import GraphEdge, GraphNode, GraphTensor, ModelGraph
 from fluoroscope.results.neuron_diagram import NeuronDiagram, NeuronLayer
 from fluoroscope.results.record import Array, Record, joined
@@ -29,8 +30,10 @@ __all__ = [
     "GraphNode",
     "GraphTensor",
     "History",
+    "ImageSeries",
     "LayerRow",
     "LayerSummary",
+    "Media",
     "ModelGraph",
     "NeuronDiagram",
     "NeuronLayer",
@@ -45,6 +48,7 @@ __all__ = [
     "TensorHistory",
     "TensorRecord",
     "TensorSummary",
+    "TextSeries",
     "atomic_write",
     "joined",
     "open_result",

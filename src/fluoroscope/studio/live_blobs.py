@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from fluoroscope.render.blobs import Blobs
 
@@ -17,9 +18,11 @@ class LiveBlobs(Blobs):
     last three documents are kept. Numbers are never used twice. Made for several threads.
     """
 
+    apart = True
+
     def __init__(self) -> None:
         super().__init__()
-        self._data: dict[int, bytes] = {}
+        self._data: dict[int, bytes | Callable[[], bytes]] = {}
         self._next = 0
         self._used: set[int] = set()
         self._before: deque[set[int]] = deque(maxlen=GENERATIONS - 1)
@@ -34,15 +37,23 @@ class LiveBlobs(Blobs):
         self._numbers = {key: number for key, number in self._numbers.items() if number in kept}
 
     def get(self, number: int) -> bytes | None:
-        """The bytes of a block, gzip for arrays; None where it is forgotten."""
-        return self._data.get(number)
+        """The bytes of a block, gzip for arrays; None where it is forgotten. Pictures are read now."""
+        found = self._data.get(number)
+        return found() or None if callable(found) else found
 
     def _add(self, data: bytes) -> int:
         number = super()._add(data)
         self._used.add(number)
         return number
 
-    def _keep(self, data: bytes) -> int:
+    def _later(self, name: str, read: Callable[[], bytes]) -> int:
+        key = name.encode("utf-8", "surrogatepass")
+        if key not in self._numbers:
+            self._numbers[key] = self._keep(read)
+        self._used.add(self._numbers[key])
+        return self._numbers[key]
+
+    def _keep(self, data: bytes | Callable[[], bytes]) -> int:
         number, self._next = self._next, self._next + 1
         self._data[number] = data
         return number

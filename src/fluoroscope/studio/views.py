@@ -21,6 +21,7 @@ from fluoroscope.training.store.interest import by_interest
 __all__ = ["compared", "facts_of", "row_of", "sections_of", "stamp_of", "thinned"]
 
 LAST_VALUES = 4
+PLAIN = (str, int, float)
 LONG = 20_000
 """Points of a series that a browser is sent at once."""
 
@@ -60,7 +61,10 @@ def facts_of(run: Any) -> list[tuple[str, str]]:
     facts += [
         (key, str(environment[key])[:12]) for key in ("git", "git.commit", "device", "torch") if environment.get(key)
     ]
-    return facts + [(key, value) for key, value in row["config"][:8]]
+    facts += [(key, value) for key, value in row["config"][:8]]
+    known = set(run.names())
+    summary = [(key, value) for key, value in flat_config(run.summary) if key not in known and isinstance(value, PLAIN)]
+    return facts + [(f"Summary: {key}", str(value)[:200]) for key, value in summary[:8]]
 
 
 def sections_of(run: Any) -> list[Section]:
@@ -69,6 +73,7 @@ def sections_of(run: Any) -> list[Section]:
         _made("Diagnosis", lambda: diagnose(run)),
         _made("Curves", lambda: _shortened(run)),
         _made("Layers", lambda: thinned(run.tensor_history()).replace(title="Layers")),
+        _made("Pictures and texts", lambda: run.media().replace(title="Pictures and texts")),
     ]
     kept = [r for r in results if not _empty(r)]
     return [Section("during", "During training", "What is recorded while the network learns, as it comes in.", kept)]

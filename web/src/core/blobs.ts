@@ -79,6 +79,14 @@ export function keepOnly(used: Set<number>): void {
   for (const blob of images.keys()) if (!used.has(blob)) images.delete(blob);
 }
 
+const RASTER = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp']);
+
+/** An encoded picture as a file; nothing of it is kept here. Only types that hold pixels and nothing else. */
+export async function loadFile(blob: number, mime: string): Promise<Blob> {
+  if (!RASTER.has(mime)) throw new Error(`pictures of the type ${mime} are not shown`);
+  return new Blob([await bytes(blob)], { type: mime });
+}
+
 export function loadImage(ref: ImageRef): Promise<ImageBitmap> {
   let found = images.get(ref.blob);
   if (!found) {

@@ -94,6 +94,10 @@ export interface ScorecardPanel extends PanelBase {
   units: string[]; better: string[]; reference: Num[]; verdicts: string[];
 }
 
+/** What was logged under one name, in order of writing; `part` counts what was logged at once. */
+export interface MediaSeries<T> { name: string; items: (T & { step: number; part: number })[] }
+export interface MediaPanel extends PanelBase { images: MediaSeries<{ image: ImageRef }>[]; texts: MediaSeries<{ text: string }>[] }
+
 export interface RunRow {
   name: string; address: string; state: string; steps: number; started: string; seconds: Num; values: [string, Num][];
   config: [string, string][];

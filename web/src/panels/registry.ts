@@ -6,6 +6,7 @@ import FeatureMaps from './FeatureMaps.svelte';
 import Findings from './Findings.svelte';
 import History from './History.svelte';
 import LayerSummary from './LayerSummary.svelte';
+import Media from './Media.svelte';
 import Runs from './Runs.svelte';
 import ModelGraph from './ModelGraph.svelte';
 import NeuronDiagram from './NeuronDiagram.svelte';
@@ -21,6 +22,7 @@ const PANELS = new Map<string, unknown>([
   ['findings', Findings],
   ['history', History],
   ['layer-summary', LayerSummary],
+  ['media', Media],
   ['runs', Runs],
   ['model-graph', ModelGraph],
   ['neuron-diagram', NeuronDiagram],

@@ -30,8 +30,8 @@ TOLD = 5
 def command(source: Path, folder: Path, name: str | None, follow: bool, no_check: bool, console: Console) -> None:
     """Import the event files (TensorBoard) and .wandb files (Weights & Biases, offline) in LOGDIR.
 
-    Every folder with event files is a run. Scalars are taken over exactly, histograms into buckets of factors of two;
-    what has no place in a run (pictures, texts, graphs) is told.
+    Every folder with event files is a run. Scalars are taken over exactly, histograms into buckets of factors of two,
+    pictures and texts as they are; what has no place in a run (graphs, audio) is told.
     """
     from fluoroscope.integrations.importing import Importer, nothing_to_import
 
@@ -67,11 +67,13 @@ def _follow(importer: Importer, console: Console) -> None:
 def _words(run: Imported) -> str:
     parts = [f"{run.series:,} series", f"{run.points:,} points"]
     parts += [f"{run.histograms:,} histograms"] if run.histograms else []
+    parts += [f"{run.images:,} images"] if run.images else []
+    parts += [f"{run.texts:,} texts"] if run.texts else []
     parts += [f"{run.settings:,} settings"] if run.settings else []
     left = ", ".join(f"{count:,} {printable(kind)}" for kind, count in run.left_out.items())
     return ", ".join(parts) + (f"; not imported: {left}" if left else "")
 
 
 def _entries(run: Imported) -> dict[str, Any]:
-    names = ("name", "path", "series", "points", "histograms", "settings", "left_out")
+    names = ("name", "path", "series", "points", "histograms", "images", "texts", "settings", "left_out")
     return {**{n: getattr(run, n) for n in names}, "problems": [str(p) for p in run.problems]}

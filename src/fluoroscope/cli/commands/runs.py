@@ -52,6 +52,7 @@ def _entries(run: Run) -> dict[str, Any]:
         "started": run.started,
         "finished": run.finished,
         "config": run.config,
+        "summary": run.summary,
         "last": last,
     }
 

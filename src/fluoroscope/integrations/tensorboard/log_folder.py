@@ -20,15 +20,16 @@ class LogFolder:
     """The runs below a folder, or the one in a single file; can be followed while they are written.
 
     The files of a run are read in the order of their names, which begin with the time at which each was opened, and
-    their series go on from one to the next. Steps that a restarted run repeats are kept in order of writing.
+    their series go on from one to the next. Steps that a restarted run repeats are kept in order of writing. With
+    ``keep=False`` the folder does not remember what it handed over.
 
     Raises:
         InputError: there is no such folder, or no event file in it.
     """
 
-    def __init__(self, path: str | Path, *, check: bool = True) -> None:
+    def __init__(self, path: str | Path, *, check: bool = True, keep: bool = True) -> None:
         self.path = Path(path)
-        self.check = check
+        self.check, self.keep = check, keep
         self.runs: dict[str, EventLog] = {}
         self._files: dict[Path, EventFile] = {}
         self._plugins: dict[str, dict[str, str]] = {}
@@ -48,7 +49,7 @@ class LogFolder:
             log = self._files[path].read()
             if log.records or log.problems:
                 added.setdefault(run, EventLog()).extend(log)
-        for run, log in added.items():
+        for run, log in added.items() if self.keep else ():
             self.runs.setdefault(run, EventLog()).extend(log)
         return added
 

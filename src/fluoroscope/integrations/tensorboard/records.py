@@ -78,7 +78,8 @@ class Problem(NamedTuple):
 
 @dataclass
 class EventLog:
-    """Everything that was read of one run. ``hparams`` are its settings, ``left_out`` counts by plugin what has no
+    """Everything that was read of one run. ``hparams`` are its settings, ``summary`` what is said of it as
+    a whole (Weights & Biases), ``left_out`` counts by plugin what has no
     place here (graphs, audio, curves of precision …), ``restarts`` are the steps at which a session began.
     """
 
@@ -87,6 +88,7 @@ class EventLog:
     images: dict[str, Images] = field(default_factory=dict)
     texts: dict[str, Texts] = field(default_factory=dict)
     hparams: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     restarts: list[int] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -99,6 +101,7 @@ class EventLog:
             for tag, column in getattr(later, kind).items():
                 mine[tag] = _joined(mine[tag], column) if tag in mine else column
         self.hparams.update(later.hparams)
+        self.summary.update(later.summary)
         for plugin, count in later.left_out.items():
             self.left_out[plugin] = self.left_out.get(plugin, 0) + count
         self.restarts += later.restarts

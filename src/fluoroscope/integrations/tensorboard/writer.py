@@ -92,6 +92,19 @@ class EventWriter:
         inner = number(1, picture.shape[0]) + number(2, picture.shape[1]) + number(3, channels)
         self._summary(step, time, chunk(1, tag) + chunk(4, inner + chunk(4, file.getvalue())))
 
+    def encoded_images(
+        self, tag: str, step: int, pictures: Sequence[bytes], size: tuple[int, int], time: float | None = None
+    ) -> None:
+        """Encoded pictures (PNG, JPEG, GIF) of ``size`` (W, H) as they are, all of one step."""
+        if len(pictures) == 1 and tag not in self._described:
+            inner = number(1, size[1]) + number(2, size[0]) + number(3, 3) + chunk(4, pictures[0])
+            self._summary(step, time, chunk(1, tag) + chunk(4, inner))
+            return
+        strings = [str(size[0]).encode(), str(size[1]).encode(), *pictures]
+        shape = chunk(2, chunk(2, number(1, len(strings))))
+        tensor = number(1, STRING) + shape + b"".join(chunk(8, part) for part in strings)
+        self._summary(step, time, chunk(1, tag) + chunk(8, tensor) + self._metadata(tag, "images"))
+
     def text(self, tag: str, step: int, text: str | Sequence[str], time: float | None = None) -> None:
         """A text, which TensorBoard shows as Markdown, or several as one row of a table."""
         parts = [text] if isinstance(text, str) else list(text)

@@ -21,6 +21,7 @@ from fluoroscope.errors import ResultFileError
 from fluoroscope.results import Array
 from fluoroscope.training.store import schema
 from fluoroscope.training.store.coding import FLOAT, SMALL, unpack_counts, unpack_floats, unpack_steps, unpack_table
+from fluoroscope.training.store.media_rows import has_media
 from fluoroscope.training.store.tensor_rows import TensorLayout
 
 __all__ = ["Reader", "TensorTable", "opened"]
@@ -116,6 +117,8 @@ class Reader:
             for table in ("tail", "tensor_tail")
         ]
         blob = self._sql.execute("SELECT times FROM axes ORDER BY id DESC LIMIT 1").fetchone()
+        if has_media(self._sql):
+            found.append(self._sql.execute("SELECT time FROM media ORDER BY id DESC LIMIT 1").fetchone())
         times = [row[0] for row in found if row] + ([float(np.frombuffer(blob[0][-8:], FLOAT)[0])] if blob else [])
         return max(times, default=None)
 
@@ -124,6 +127,8 @@ class Reader:
         tails = [self._sql.execute(f"SELECT max(step) FROM {t}").fetchone()[0] for t in ("tail", "tensor_tail")]
         rows = self._sql.execute("SELECT steps, count FROM axes ORDER BY id DESC LIMIT 64")
         blocks = [int(unpack_steps(s, n).max()) for s, n in rows if n]
+        if has_media(self._sql):
+            tails.append(self._sql.execute("SELECT max(step) FROM media").fetchone()[0])
         return max([t for t in tails if t is not None] + blocks, default=None)
 
     # ------------------------------------------------------------------ scalars
@@ -173,6 +178,31 @@ class Reader:
             for number, value in zip(layouts[layout].tolist(), np.frombuffer(data, FLOAT).tolist(), strict=True):
                 found[number] = step, value
         return {by_number[n]: v for n, v in sorted(found.items())}
+
+    # ------------------------------------------------------------------ pictures and texts
+
+    def media(self, kind: str) -> list[tuple[Any, ...]]:
+        """Number, name, step, time, part, type, width, height and bytes of every item of a kind, without its content,
+        in the order of writing.
+        """
+        if not has_media(self._sql):
+            return []
+        columns = "media.id, name, step, time, part, mime, width, height, size"
+        query = f"SELECT {columns} FROM media JOIN media_series AS s ON s.id = series WHERE kind = ? ORDER BY media.id"
+        return self._sql.execute(query, (kind,)).fetchall()
+
+    def thinned(self) -> int:
+        """How many moments of pictures and texts were given up for room."""
+        if not has_media(self._sql):
+            return 0
+        kept = "SELECT count(*) FROM (SELECT DISTINCT series, moment FROM media)"
+        moments = self._sql.execute("SELECT coalesce(sum(moments), 0) FROM media_series").fetchone()[0]
+        return int(moments - self._sql.execute(kept).fetchone()[0])
+
+    def content(self, number: int) -> bytes | None:
+        """The content of one item; None where it was given up."""
+        found = self._sql.execute("SELECT data FROM media WHERE id = ?", (number,)).fetchone()
+        return None if found is None else bytes(found[0])
 
     # ------------------------------------------------------------------ tensors
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fluoroscope.errors import InputError, MissingExtra, nearest
-from fluoroscope.results import History, Series, TensorHistory
+from fluoroscope.results import History, Media, Series, TensorHistory
 from fluoroscope.results.store import atomic_write
 from fluoroscope.training.store.column import Column, Envelope, envelope
 from fluoroscope.training.store.folder import writer_files
 from fluoroscope.training.store.interest import by_interest
+from fluoroscope.training.store.media_reading import media_of
 from fluoroscope.training.store.process import alive
 from fluoroscope.training.store.reader import opened
 from fluoroscope.training.store.tensor_reading import tensor_history
@@ -78,6 +79,12 @@ class Run:
         """The configuration given by the user, as plain values."""
         found = self.facts.get("config")
         return found if isinstance(found, dict) else {} if found is None else {"config": found}
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What was said of the run as a whole, as plain values: the summary of a run of Weights & Biases."""
+        found = self.facts.get("summary")
+        return found if isinstance(found, dict) else {}
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -196,6 +203,12 @@ class Run:
         """
         files = [file for file, meta in self._metas() if meta.get("rank", 0) == rank]
         return tensor_history(files, self.name, quantities, histograms)
+
+    def media(self, names: Iterable[str] | None = None) -> Media:
+        """Pictures and texts, of the series named or of all. A picture is read from its file when it is asked for
+        (``media.images[name].picture(i)``); to save or plot the result all of them are read.
+        """
+        return media_of([(file, _prefix(meta)) for file, meta in self._metas()], self.name, names)
 
     # ------------------------------------------------------------------ out
 

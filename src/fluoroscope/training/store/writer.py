@@ -17,10 +17,12 @@ import numpy as np
 
 from fluoroscope.errors import InputError
 from fluoroscope.results import Array
+from fluoroscope.results.picture_file import LARGEST, MOST_PIXELS, PictureFile, picture_file
 from fluoroscope.training.store import schema
 from fluoroscope.training.store.coding import FLOAT, INTEGER
 from fluoroscope.training.store.connection import WriterConnection
 from fluoroscope.training.store.folder import cannot_write, is_run, new_folder, safe_name
+from fluoroscope.training.store.media_rows import IMAGE, TEXT, TEXT_LIMIT, Item, MediaRows
 from fluoroscope.training.store.plain_values import plain_values
 from fluoroscope.training.store.process import this_process
 from fluoroscope.training.store.scalar_rows import ScalarRows
@@ -60,7 +62,7 @@ class RunWriter:
         self.file = self.path / f"rank{rank}-{clock.time_ns():019d}-{secrets.token_hex(3)}{schema.SUFFIX}"
         entries = {"name": self.name, "rank": rank, "state": "running", "started": clock.time(), "config": config}
         self._connection = self._create({**entries, "process": this_process(), **facts})
-        self._scalars, self._tensors = ScalarRows(), TensorRows()
+        self._scalars, self._tensors, self._pictures = ScalarRows(), TensorRows(), MediaRows()
         self._connection.on_failure = self._recover
 
     def _create(self, entries: Mapping[str, Any]) -> WriterConnection:
@@ -119,6 +121,33 @@ class RunWriter:
         self._connection.do(lambda sql: self._tensors.write(sql, row, step, moment))
         if self._tensors.full:
             self._compact_tensors()
+
+    def images(self, step: int, name: str, pictures: Sequence[bytes], time: float | None = None) -> None:
+        """Encoded pictures at ``step`` under one name: PNG, JPEG, GIF or WebP files.
+
+        Of a series some hundred moments are kept, and of a file some hundred megabytes: beyond, every second moment is
+        given up, never the newest. Raises InputError.
+        """
+        found = [picture_file(data) for data in pictures]
+        if None in found:
+            at = found.index(None)
+            raise InputError(
+                f"a picture of {name!r} can't be kept",
+                got=f"{len(pictures[at]):,} bytes that begin with {bytes(pictures[at][:8])!r}",
+                expected=f"a PNG, JPEG, GIF or WebP file of at most {LARGEST >> 20} MiB and {MOST_PIXELS:,} pixels",
+            )
+        items = [Item(about, bytes(data)) for about, data in zip(found, pictures, strict=True) if about is not None]
+        self._media(IMAGE, step, name, items, time)
+
+    def texts(self, step: int, name: str, texts: Sequence[str], time: float | None = None) -> None:
+        """Texts at ``step`` under one name, kept within the same bounds; very long ones are cut."""
+        cut = [t if len(t) <= TEXT_LIMIT else t[: TEXT_LIMIT - 1] + "…" for t in texts]
+        items = [Item(PictureFile("text/plain", 0, 0), t.encode("utf-8", "backslashreplace")) for t in cut]
+        self._media(TEXT, step, name, items, time)
+
+    def _media(self, kind: str, step: int, name: str, items: Sequence[Item], time: float | None) -> None:
+        moment = clock.time() if time is None else time
+        self._connection.do(lambda sql: self._pictures.write(sql, kind, name, step, moment, items), whole=True)
 
     def info(self, **entries: Any) -> None:
         """Facts about the run: replaced where they are there already."""
