@@ -68,3 +68,27 @@ def test_layers_are_found_when_not_named() -> None:
 def test_a_layer_that_did_not_run() -> None:
     with pytest.raises(LayerError, match="did not run"):
         fs.Activations(layer="block.2")(network(Functional), images(1))
+
+
+def test_the_blocks_of_a_transformer_are_shown() -> None:
+    """One resolution from end to end: the blocks tell of the way, not what holds them."""
+
+    class Encoder(nn.Module):
+        def __init__(self, depth: int) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(20, 8), nn.Linear(8, 3)
+            self.body = nn.Module()
+            layers = [nn.TransformerEncoderLayer(8, 2, 16, batch_first=True) for _ in range(depth)]
+            self.body.layers = nn.ModuleList(layers)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.embed(x)
+            for layer in self.body.layers:
+                x = layer(x)
+            return self.head(x.mean(1))
+
+    ids = torch.randint(0, 20, (2, 7))
+    assert list(fs.Activations()(Encoder(4).eval(), ids).maps) == ["embed", *(f"body.layers.{i}" for i in range(4))]
+    names = list(fs.Activations()(Encoder(12).eval(), ids).maps)
+    assert len(names) == 6
+    assert (names[0], names[-1]) == ("embed", "body.layers.11")

@@ -52,7 +52,8 @@ def command(
 ) -> None:
     """Show what layers of MODEL put out for each input: feature maps, raw.
 
-    Without --layer the network is followed from input to output: the last layer of each resolution.
+    Without --layer the network is followed from input to output: the last layer of each resolution, or
+    the blocks of a transformer.
     """
     from fluoroscope.methods.activations.activations import Activations
 

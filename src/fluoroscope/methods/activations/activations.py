@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+
+from torch import nn
 
 from fluoroscope import axes as ax
 from fluoroscope.errors import LayerError
@@ -11,6 +14,7 @@ from fluoroscope.methods.base import Batch, Method, method, option
 from fluoroscope.model.capture import activations
 from fluoroscope.model.inputs import samples_of
 from fluoroscope.model.positions import layout_of
+from fluoroscope.model.probe import Call
 from fluoroscope.model.study import LayerName, Study
 from fluoroscope.results import FeatureMaps
 
@@ -25,7 +29,8 @@ class Activations(Method):
     """Activations: what layers put out for each example, raw.
 
     ``layer`` names one layer or several. When none is named, the network is followed from input to output: the last
-    layer of each resolution, at most six. The network stops after the last layer that is needed.
+    layer of each resolution, or the blocks of a transformer, at most six. The network stops after the last layer that
+    is needed.
 
     Source: Zeiler and Fergus, *Visualizing and Understanding Convolutional Networks*, ECCV 2014, for feature-map grids.
 
@@ -47,7 +52,7 @@ class Activations(Method):
     source: ClassVar[str] = "Zeiler and Fergus, ECCV 2014"
 
     layer: str | tuple[str, ...] | list[str] | None = option(
-        None, "layer or layers; found when not named: the last one of each resolution"
+        None, "layer or layers; found when not named: the last one of each resolution, or blocks"
     )
 
     def compute(self, study: Study, batch: Batch) -> FeatureMaps:
@@ -80,11 +85,26 @@ class Activations(Method):
         return representative_layers(study, batch)
 
 
+def _repeated(calls: Sequence[Call], modules: Mapping[str, nn.Module]) -> set[str]:
+    """Names of the blocks of one class that follow each other in a list, most blocks and then the outermost first;
+    none where a list has fewer than three.
+    """
+    lists: dict[tuple[str, type], set[str]] = {}
+    for call in calls:
+        parent, _, number = call.name.rpartition(".")
+        if number.isdecimal() and any(True for _ in modules[call.name].children()):
+            lists.setdefault((parent, type(modules[call.name])), set()).add(call.name)
+    longest = max(lists.values(), key=len, default=set())
+    return longest if len(longest) >= FEW_LAYERS - 1 else set()
+
+
 def representative_layers(study: Study, batch: Batch) -> list[LayerName]:
     """A way through the network: the last layer with positions of each resolution, in the order in which they run.
 
-    Where that gives fewer than four, the network's direct children with positions are added; where nothing has
-    positions, every layer with an output of its own counts. At most six are kept, evenly spread, the last one always.
+    Where that gives fewer than four, the network's direct children with positions are added, and where there is only
+    one resolution, the blocks that are repeated, such as those of a transformer, in place of what holds them. Where
+    nothing has positions, every layer with an output of its own counts. At most six are kept, evenly spread, the last
+    one always.
     """
     probe = study.probe(batch.inputs)
     calls = probe.with_positions()
@@ -93,7 +113,10 @@ def representative_layers(study: Study, batch: Batch) -> list[LayerName]:
         calls = [c for c in probe.calls if c.name and c.layout is not None and c.index == probe.counts[c.name] - 1]
         names = {c.name for c in calls}
     if len(names) < FEW_LAYERS:
-        names |= {c.name for c in calls if "." not in c.name}
+        modules = dict(study.module.named_modules(remove_duplicate=False))
+        blocks = _repeated(calls, modules) if len(names) == 1 else set()
+        children = {c.name for c in calls if "." not in c.name}
+        names = {n for n in names | children if not any(b.startswith(f"{n}.") for b in blocks)} | blocks
     found = [c.name for c in calls if c.name in names]
     if not found:
         raise LayerError(
