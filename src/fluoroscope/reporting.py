@@ -19,7 +19,7 @@ from fluoroscope.methods.explain import MethodLike, as_method, unique_names
 from fluoroscope.methods.progress import progress
 from fluoroscope.methods.registry import report_methods
 from fluoroscope.model.images import read_images, to_batch
-from fluoroscope.model.inputs import Inputs, prepare_inputs
+from fluoroscope.model.inputs import Inputs, check_texts, prepare_inputs
 from fluoroscope.model.subject import Subject, as_subject, fingerprint
 from fluoroscope.model.targets import TargetLike
 from fluoroscope.model.texts import are_texts
@@ -190,6 +190,10 @@ class _Job:
         return result
 
 
+def _first(limit: int) -> str:
+    return "the first input is" if limit == 1 else f"the first {limit} inputs are"
+
+
 def first_inputs(inputs: Any, subject: Subject, limit: int) -> tuple[Inputs, str | None]:
     """At most ``limit`` of the inputs, ready for a method, and a note where there are more.
 
@@ -201,6 +205,7 @@ def first_inputs(inputs: Any, subject: Subject, limit: int) -> tuple[Inputs, str
     """
     if limit < 1:
         raise OptionError("limit must be at least 1", got=limit)
+    check_texts(inputs, subject)
     texts = subject.tokenizer is not None and are_texts(inputs)
     if texts and not isinstance(inputs, str):
         inputs = inputs[: limit + 1]
@@ -213,7 +218,7 @@ def first_inputs(inputs: Any, subject: Subject, limit: int) -> tuple[Inputs, str
         data = prepare_inputs(inputs, subject)
     if data.count <= limit:
         return data, None
-    return data.part(0, limit), f"only the first {limit} inputs are shown; a higher limit shows more"
+    return data.part(0, limit), f"only {_first(limit)} shown; a higher limit shows more"
 
 
 def _checked_extra(extra: Mapping[Phase, Sequence[Result]]) -> Mapping[Phase, Sequence[Result]]:

@@ -14,12 +14,14 @@ from fluoroscope.errors import InputError, ModelError, OptionError, nearest
 if TYPE_CHECKING:
     import torch
 
+    from fluoroscope.model.inputs import Inputs
     from fluoroscope.model.subject import Subject
 
 __all__ = ["DTYPES", "Network", "keyword"]
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
-OURS = {"spec": "MODEL", "weights": "--weights", "trust": "--trust", "strict": "a file of weights that fits"}
+PARTLY = "pass strict=False"
+OURS = {"spec": "MODEL", "weights": "--weights", "trust": "--trust", "strict": "--weights-partly"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Network:
     """How a network is loaded and where it computes."""
 
     weights: Path | None = None
+    weights_partly: bool = False
     arguments: tuple[str, ...] = ()
     trust: bool = False
     classes: Path | None = None
@@ -47,7 +50,12 @@ class Network:
         classes = self._classes()
         from fluoroscope.model.spec import load
 
-        subject = load(model, self.weights, trust=self.trust, **arguments)
+        try:
+            subject = load(model, self.weights, trust=self.trust, strict=not self.weights_partly, **arguments)
+        except ModelError as error:
+            if error.remedy is not None and PARTLY in str(error.remedy):
+                error = _with_remedy(error, str(error.remedy).replace(PARTLY, "add --weights-partly"))
+            raise error
         changes: dict[str, Any] = {"classes": classes} if classes else {}
         if self.input_shape is not None:
             changes["input_shape"] = self.input_shape
@@ -55,6 +63,20 @@ class Network:
         for note in subject.notes:
             console.note(f"note: {note}")
         return dataclasses.replace(subject, **changes)
+
+    def check_names(self, subject: Subject, data: Inputs) -> None:
+        """Compare the names of ``--classes`` with the outputs, which one run tells. Raises InputError."""
+        if self.classes is None or subject.classes is None:
+            return
+        from fluoroscope.cli.ranking import output_count
+
+        count, names = output_count(subject, data), len(subject.classes)
+        if names != count:
+            raise InputError(
+                f"the names in {self.classes} are not those of this network's outputs",
+                got=f"{names:,} {'name' if names == 1 else 'names'}",
+                expected=f"{count:,}, one on each line, in the order of the outputs",
+            )
 
     def structure(self, model: str, console: Console) -> Subject:
         """The network without its weights, where it can be built so; what had to be assumed is told.
@@ -145,6 +167,12 @@ def literal(text: str) -> Any:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
+
+
+def _with_remedy(error: ModelError, remedy: str) -> ModelError:
+    made = ModelError(error.what, got=error.got, expected=error.expected, nearest=error.nearest, remedy=remedy)
+    made.__cause__ = error.__cause__
+    return made
 
 
 def _mps() -> bool:

@@ -101,6 +101,7 @@ def network_options(function: Function) -> Function:
         click.option(
             "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights: .safetensors or .pt."
         ),
+        click.option("--weights-partly", is_flag=True, help="Take what fits of --weights; the rest is told."),
         click.option(
             "--arg", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the factory. Repeatable."
         ),
@@ -108,7 +109,9 @@ def network_options(function: Function) -> Function:
         click.option(
             "--classes", type=click.Path(path_type=Path), metavar="FILE", help="Names of classes, one per line."
         ),
-        click.option("--input-shape", type=Numbers(int), metavar="C,H,W", help="Shape of one example: 3,224,224."),
+        click.option(
+            "--input-shape", type=Numbers(int, low=1), metavar="C,H,W", help="Shape of one example: 3,224,224."
+        ),
         click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps.  [default: where the network is]"),
         click.option(
             "--dtype", type=click.Choice(DTYPES), help="Number format to compute in.  [default: the network's]"
@@ -136,7 +139,7 @@ def input_options(function: Function) -> Function:
         click.option("--text", "texts", multiple=True, metavar="TEXT", help="A text to be read. Repeatable."),
         click.option("--preprocess", metavar="NAME", help=f"How pictures are scaled: {PRESETS}."),
         click.option(
-            "--size", type=Numbers(int), metavar="PIXELS", help="Side of the network's input, or height,width."
+            "--size", type=Numbers(int, low=1), metavar="PIXELS", help="Side of the network's input, or height,width."
         ),
         click.option(
             "--mean", type=Numbers(float), metavar="NUMBERS", help="Taken off each channel: 0.485,0.456,0.406."

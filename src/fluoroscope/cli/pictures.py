@@ -49,7 +49,8 @@ class Pictures:
 
         subject = self.dressed(subject)
         data, note = first_inputs(self.source(subject), subject, self.limit)
-        for text in [*data.notes, *([f"only the first {self.limit} inputs; --limit takes more"] if note else [])]:
+        first = "input" if self.limit == 1 else f"{self.limit} inputs"
+        for text in [*data.notes, *([f"only the first {first}; --limit takes more"] if note else [])]:
             console.note(f"note: {text}")
         return subject, data
 
@@ -135,6 +136,12 @@ def _arrays(file: Path) -> Any:
     from fluoroscope.model.loading.saved_file import existing_file
 
     existing_file(str(file))
+    if file.suffix.lower() in (".csv", ".tsv", ".txt"):
+        raise InputError(
+            f"{file} is a table of text, and it is not known which columns the network takes",
+            expected="a .npy or .npz file of numbers (N, ...), scaled as the network wants them",
+            remedy="np.save('inputs.npy', np.loadtxt(file, delimiter=',', skiprows=1))",
+        )
     try:
         loaded = np.load(file, allow_pickle=False)
         found = dict(loaded) if hasattr(loaded, "files") else loaded

@@ -10,9 +10,9 @@ import torch
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.study import Study
 from fluoroscope.model.subject import Subject
-from fluoroscope.model.targets import Target
+from fluoroscope.model.targets import Target, class_scores
 
-__all__ = ["Ranking", "rank"]
+__all__ = ["Ranking", "output_count", "rank"]
 
 BATCH = 16
 
@@ -27,6 +27,12 @@ class Ranking:
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {"name": self.name, "classes": [{"label": label, "score": score} for label, score in self.classes]}
+
+
+def output_count(subject: Subject, inputs: Inputs) -> int:
+    """How many scores the network gives for an input."""
+    with Study(subject) as study, torch.no_grad():
+        return int(class_scores(study.scored(inputs.part(0, 1))[1]).shape[1])
 
 
 def rank(subject: Subject, inputs: Inputs, count: int = 3) -> list[Ranking]:

@@ -14,7 +14,7 @@ from fluoroscope.errors import OptionError, nearest
 if TYPE_CHECKING:
     from fluoroscope.methods.base import Method
 
-__all__ = ["Settings", "converted", "type_text"]
+__all__ = ["Settings", "converted", "parsed", "type_text"]
 
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -39,7 +39,7 @@ class Settings:
             if value is not None:
                 self._put(classes, options, "", name, value)
         for text in self.assignments:
-            owner, name, value = _parsed(text)
+            owner, name, value = parsed(text)
             self._put(classes, options, owner, name, value)
         return [cls(**own) for cls, own in zip(classes, options, strict=True)]
 
@@ -75,7 +75,8 @@ def _names(cls: type[Method]) -> list[str]:
     return [f.name for f in cls.options()]
 
 
-def _parsed(text: str) -> tuple[str, str, str]:
+def parsed(text: str) -> tuple[str, str, str]:
+    """Owner (empty where none is named), option and value of ``OWNER.OPTION=VALUE``. Raises OptionError."""
     key, equals, value = text.partition("=")
     owner, _, name = key.strip().rpartition(".")
     if not equals or not name:

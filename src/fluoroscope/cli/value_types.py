@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,10 +16,10 @@ __all__ = ["Numbers", "Target"]
 
 
 class Numbers(ParamType):
-    """Numbers between commas: ``3,224,224``."""
+    """Numbers between commas: ``3,224,224``; none below ``low``."""
 
-    def __init__(self, kind: type[int] | type[float]) -> None:
-        self.kind = kind
+    def __init__(self, kind: type[int] | type[float], low: float | None = None) -> None:
+        self.kind, self.low = kind, low
         self.name = "numbers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -26,10 +27,15 @@ class Numbers(ParamType):
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(self.kind(part) for part in str(value).replace("x", ",").split(","))
+            found = tuple(self.kind(part) for part in str(value).replace("x", ",").split(","))
         except ValueError:
             kind = "whole numbers" if self.kind is int else "numbers"
             return self.fail(f"{value!r} are no {kind} between commas.", param, ctx)
+        if any(not math.isfinite(number) for number in found):
+            return self.fail(f"{value!r}: every number has to be finite.", param, ctx)
+        if self.low is not None and min(found) < self.low:
+            return self.fail(f"{value!r}: no number may be below {self.low}.", param, ctx)
+        return found
 
 
 class Target(ParamType):

@@ -56,6 +56,8 @@ def attribution(
     if note:
         study.note(note)
     study.facts["target"] = batch.target.description
+    if (outputs := batch.target.more_than(picked)) is not None:
+        study.note(f"{batch.target.wanted} was asked for, but the network has {outputs} outputs: all are shown")
     return Attribution(
         title=method.title,
         caption=caption,

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fluoroscope.errors import NotApplicable, OptionError
+from fluoroscope.errors import NotApplicable, OptionError, nearest
 from fluoroscope.methods.progress import Progress, progress
 from fluoroscope.model.inputs import Inputs, prepare_inputs
 from fluoroscope.model.study import Study, out_of_memory
@@ -29,7 +29,7 @@ from fluoroscope.model.subject import Subject, as_subject, fingerprint
 from fluoroscope.model.targets import Target, TargetLike
 from fluoroscope.results import Result, joined
 
-__all__ = ["Batch", "Method", "Need", "Phase", "check_option", "method", "option", "versions"]
+__all__ = ["Batch", "Method", "Need", "Phase", "check_option", "method", "named_options", "option", "versions"]
 
 Need = Literal["inputs", "target", "loss"]
 Phase = Literal["before", "during", "after", "inference"]
@@ -169,7 +169,28 @@ def method(cls: type[Any]) -> Any:
     """Class decorator: a frozen keyword-only dataclass of options, entered into the registry under ``cls.name``."""
     from fluoroscope.methods.registry import register
 
-    return register(dataclass(frozen=True, kw_only=True)(cls))
+    return register(named_options(dataclass(frozen=True, kw_only=True)(cls)))
+
+
+def named_options(cls: type[Any]) -> type[Any]:
+    """``cls`` with an answer to options that it does not have: an OptionError that names the nearest."""
+    made = cls.__init__
+
+    @functools.wraps(made)
+    def checked(self: Any, *args: Any, **options: Any) -> None:
+        known = [f.name for f in fields(cls)] if type(self) is cls else list(options)
+        wrong = [name for name in options if name not in known]
+        if wrong or args:
+            raise OptionError(
+                f"{cls.__name__} has no option {wrong[0]!r}" if wrong else f"{cls.__name__}: options are given by name",
+                got=None if wrong else args[0],
+                expected=", ".join(known) if wrong else f"such as {cls.__name__}({known[0]}=...)",
+                nearest=nearest(wrong[0], known) if wrong else None,
+            )
+        made(self, **options)
+
+    cls.__init__ = checked
+    return cls
 
 
 def provenance(method: Method, study: Study, given: dict[str, Any]) -> dict[str, Any]:

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from fluoroscope.errors import InputError, NumericalError
-from fluoroscope.model.images import read_images, to_batch
+from fluoroscope.model.images import SUFFIXES, read_images, to_batch
 from fluoroscope.model.preprocess import displayable
 from fluoroscope.model.subject import Subject
 from fluoroscope.results import Samples
 
-__all__ = ["Inputs", "prepare_inputs"]
+__all__ = ["Inputs", "check_texts", "prepare_inputs"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ def prepare_inputs(inputs: Any, subject: Subject) -> Inputs:
 
     if isinstance(inputs, Inputs):
         return inputs
+    check_texts(inputs, subject)
     if subject.tokenizer is not None and are_texts(inputs):
         made = tokenized(inputs, subject)
     elif _is_files(inputs):
@@ -125,6 +126,31 @@ def prepare_inputs(inputs: Any, subject: Subject) -> Inputs:
     return moved
 
 
+def check_texts(inputs: Any, subject: Subject) -> None:
+    """Refuse texts for a network without a tokenizer, where they can't be meant as paths. Raises InputError."""
+    from fluoroscope.model.texts import are_texts
+
+    if subject.tokenizer is not None or not are_texts(inputs):
+        return
+    texts = [inputs] if isinstance(inputs, str) else list(inputs)
+    if not any(_may_be_file(text) for text in texts):
+        raise InputError(
+            "texts were given to a network without a tokenizer, and no file has such a name",
+            got=repr(texts[0][:60]),
+            expected="tensors, paths of pictures, or a tokenizer for texts",
+            remedy="fs.Subject(model, tokenizer=...), or load it with hf:NAME-or-folder",
+        )
+
+
+def _may_be_file(text: str) -> bool:
+    """Whether a text can be meant as a path: it is there, ends like a picture, or has no blank in it."""
+    path = Path(text).expanduser()
+    try:
+        return " " not in text or path.suffix.lower() in SUFFIXES or path.exists()
+    except OSError:  # longer than any name of a file
+        return False
+
+
 def _is_files(inputs: Any) -> bool:
     if isinstance(inputs, (list, Sequence)) and not isinstance(inputs, (str, tuple)):
         return len(inputs) > 0 and _is_files(inputs[0])
@@ -136,6 +162,10 @@ def _tensor(value: Any) -> Any:
         # Tensors made in inference mode can't be saved for a backward; a copy made outside of it can.
         return value.clone() if value.is_inference() else value.detach()
     if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "biufc":
+            raise InputError(
+                "an array of inputs holds no numbers", got=f"dtype {value.dtype}", expected="numbers (N, ...)"
+            )
         return torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, list):
         if value and all(isinstance(v, torch.Tensor) for v in value):
@@ -193,6 +223,14 @@ def _check(inputs: Inputs, module: nn.Module) -> None:
                 remedy="check how the data were loaded and scaled",
             )
     main = inputs.main
+    dense = next((m for m in module.modules() if isinstance(m, nn.Linear)), None)
+    if dense is not None and main.ndim == 1 and main.is_floating_point() and len(main) == dense.in_features > 1:
+        raise InputError(
+            "the input has no batch axis",
+            got=f"shape {tuple(main.shape)}",
+            expected=f"(N, {len(main)})",
+            remedy="add one: x[None]",
+        )
     conv = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
     if conv is not None and main.ndim == 3 and main.is_floating_point() and main.shape[0] == conv.in_channels:
         raise InputError(

@@ -117,6 +117,12 @@ class Target:
             return f"{'mask' if wanted.dtype == torch.bool else 'direction'} {tuple(wanted.shape)}"
         return getattr(wanted, "__qualname__", None) or repr(wanted)
 
+    def more_than(self, picked: Picked) -> int | None:
+        """How many outputs there are, where ``topK`` asks for more of them; else None."""
+        if not isinstance(self.wanted, str) or self.wanted == "predicted" or picked.scores.ndim != 2:
+            return None
+        return picked.scores.shape[1] if picked.scores.shape[1] < int(self.wanted[3:]) else None
+
     def _per_example(self, wanted: Any, count: int, classes: Sequence[str] | None) -> Any:
         if isinstance(wanted, (str, bytes)) and not _is_rank(wanted):
             return np.full(count, _class_number(str(wanted), classes))

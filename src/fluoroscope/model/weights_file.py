@@ -108,17 +108,22 @@ def _read_torch(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
         raise _refused(file, error) from error
-    except OSError as error:
-        raise InputError(f"{file.name} can't be read", got=error.strerror or str(error)) from error
     except Exception as error:  # broken zips, broken pickles and TorchScript come as many kinds
         if "TorchScript" in str(error):
             raise _refused(file, error) from error
         raise ModelError(
             f"{file.name} is not a complete file of weights",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            got=_torn(file) or f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
             expected="a file written by torch.save(model.state_dict(), ...) or by safetensors",
             remedy="fetch or copy it again",
         ) from error
+
+
+def _torn(file: Path) -> str | None:
+    """What a zip without its end is; None for other files."""
+    with file.open("rb") as handle:
+        started = handle.read(2) == b"PK"
+    return f"{file.stat().st_size:,} bytes, which end before the archive does" if started else None
 
 
 def _refused(file: Path, error: Exception) -> ModelError:

@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from fluoroscope.errors import OptionError
-from fluoroscope.methods.base import check_option, option, versions
+from fluoroscope.methods.base import check_option, named_options, option, versions
 from fluoroscope.model.subject import Subject, fingerprint
 from fluoroscope.model.targets import TargetLike
 from fluoroscope.results import Array, Scorecard
@@ -40,7 +40,7 @@ class Measure:
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
 def check(cls: type[Any]) -> Any:
     """Class decorator: a frozen keyword-only dataclass of options."""
-    return dataclass(frozen=True, kw_only=True)(cls)
+    return named_options(dataclass(frozen=True, kw_only=True)(cls))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,6 +81,7 @@ def command(
     check_writable(out / "figure.png")
     chosen = settings.methods([find_method(name) for name in dict.fromkeys(methods or DEFAULT)], layer=layer)
     subject, data = pictures.prepared(network.load(model, console), console)
+    network.check_names(subject, data)
     with console.progress():
         best = rank(subject, data)
         found = explain(subject, data, chosen, target)

@@ -14,7 +14,7 @@ from fluoroscope.cli.network import Network
 from fluoroscope.cli.options import Command, answer_options, model_argument, network_options
 from fluoroscope.cli.table import table
 from fluoroscope.cli.units import amount, size
-from fluoroscope.errors import OptionError
+from fluoroscope.errors import ModelError, OptionError
 
 if TYPE_CHECKING:
     from fluoroscope.results import GraphNode, ModelGraph
@@ -32,6 +32,7 @@ COLUMNS = ("module", "class", "output", ">parameters", ">FLOPs", ">activations",
 @click.option("--no-fold", is_flag=True, help="Every repeated block by itself.")
 @click.option("--operations", is_flag=True, help="Operations in the table, too, not only modules.")
 @click.option("--run", is_flag=True, help="Load the weights and run the network, instead of working on shapes alone.")
+@click.option("--partial", is_flag=True, help="Be content with the graph up to where the forward fails.")
 @click.option(
     "--out",
     "outs",
@@ -49,6 +50,7 @@ def command(
     no_fold: bool,
     operations: bool,
     run: bool,
+    partial: bool,
     outs: tuple[Path, ...],
     console: Console,
 ) -> None:
@@ -70,6 +72,8 @@ def command(
     paths = [write_graph(found, path) for path in outs]
     for path in paths:
         console.say(printable(path))
+    if not found.complete and not partial:
+        console.failed(_unfinished(found, network))
     console.answer({**_totals(found), "nodes": [_entries(n) for n in found.nodes], "files": paths})
 
 
@@ -92,6 +96,18 @@ def _graph(
         reading="autograd" if autograd else "forward",
     )
     return method(subject)
+
+
+def _unfinished(found: ModelGraph, network: Network) -> ModelError:
+    """The answer stands, but the exit code says that it is not the whole network."""
+    node = next((n for n in found.nodes if n.error), None)
+    return ModelError(
+        "the forward failed, so the graph ends there",
+        got=f"{node.error} (in {node.name or found.title})" if node is not None else None,
+        expected="an input that the network takes"
+        + ("" if network.input_shape is None else f", other than {','.join(map(str, network.input_shape))}"),
+        remedy="--input-shape C,H,W names the shape of one example; --partial takes the graph as it is",
+    )
 
 
 def _check(path: Path) -> None:

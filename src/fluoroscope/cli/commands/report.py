@@ -66,7 +66,7 @@ def command(
     from fluoroscope.methods.registry import find_method, report_methods
     from fluoroscope.methods.registry import methods as registered
     from fluoroscope.render.template import template
-    from fluoroscope.reporting import assemble
+    from fluoroscope.reporting import assemble, first_inputs
 
     template()
     check_writable(out)
@@ -75,6 +75,8 @@ def command(
     chosen = settings.methods(classes)
     subject = pictures.dressed(network.load(model, console))
     inputs = pictures.source(subject) if pictures.given else None
+    if inputs is not None and network.classes is not None:
+        network.check_names(subject, first_inputs(inputs, subject, 1)[0])
     with console.progress():
         made = assemble(subject, inputs, target=target, methods=chosen, title=title, limit=pictures.limit)
         path = made.write(out)

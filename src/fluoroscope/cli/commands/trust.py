@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ from fluoroscope.cli.options import (
     target_option,
 )
 from fluoroscope.cli.pictures import Pictures
-from fluoroscope.cli.settings import Settings
+from fluoroscope.cli.settings import Settings, converted, parsed
 from fluoroscope.cli.table import table
 from fluoroscope.cli.units import decimal
 from fluoroscope.cli.units import share as percent
@@ -88,16 +90,19 @@ def command(
     """Check methods of attribution on MODEL: do maps hang on what it learned, and name what moves its score?
 
     Each method stands beside controls that ask no network: random maps and an edge detector. The verdicts say in words
-    what the numbers show, and the last line what is not claimed.
+    what the numbers show, and the last line what is not claimed. --set CHECK.OPTION=VALUE sets an option of a
+    check that is named with --check: --check deletion --set deletion.baseline=blur.
     """
     from fluoroscope.methods.registry import find_method
     from fluoroscope.trust.checking import check_trust
 
     check_writable(out / "figure.png")
     common = {"seed": settings.seed or 0, "batch_size": settings.batch_size or 32}
-    asked = [_check(name, **common) for name in dict.fromkeys(checks)]
+    own, settings = _for_checks(settings, checks)
+    asked = [_check(name, **{**common, **own.get(name, {})}) for name in dict.fromkeys(checks)]
     chosen = settings.methods([find_method(name) for name in dict.fromkeys(methods or DEFAULT)])
     subject, data = pictures.prepared(network.load(model, console), console)
+    network.check_names(subject, data)
     known = None if masks is None else _masks(masks, data.count)
     with console.progress():
         card = check_trust(chosen, subject, data, known, target=target, checks=asked or None, **common)
@@ -106,6 +111,27 @@ def command(
     names = ("rows", "columns", "units", "better", "verdicts", "caption", "notes")
     numbers = {name: getattr(card, name) for name in ("table", "errors", "reference")}
     console.answer({"model": subject.title, **{n: getattr(card, n) for n in names}, **numbers, "files": paths})
+
+
+def _for_checks(settings: Settings, checks: tuple[str, ...]) -> tuple[dict[str, dict[str, Any]], Settings]:
+    """The options that ``--set`` gives to checks, by check, and the settings that are left for the methods."""
+    found: dict[str, dict[str, Any]] = {}
+    left = []
+    for text in settings.assignments:
+        owner, name, value = parsed(text)
+        if owner not in CHECKS:
+            left.append(text)
+            continue
+        if owner not in checks:
+            raise OptionError(f"{text} is for a check that was not named", remedy=f"add --check {owner}")
+        cls = type(_check(owner))
+        known = [f.name for f in cls.options()]
+        if name not in known:
+            raise OptionError(
+                f"no option {name!r} for {owner}", expected=", ".join(known), nearest=nearest(name, known)
+            )
+        found.setdefault(owner, {})[name] = converted(value, typing.get_type_hints(cls)[name], f"{owner}.{name}")
+    return found, dataclasses.replace(settings, assignments=tuple(left))
 
 
 def _check(name: str, **options: Any) -> Check:

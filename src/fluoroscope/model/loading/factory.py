@@ -106,11 +106,18 @@ def _check_arguments(factory: Callable[..., Any], arguments: Mapping[str, Any], 
         signature.bind(**arguments)
     except TypeError as error:
         wrong = [key for key in arguments if key not in signature.parameters]
+        needed = [
+            key
+            for key, p in signature.parameters.items()
+            if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and key not in arguments
+        ]
+        given = ", ".join(f"{key}=..." for key in needed)
         raise OptionError(
             f"the arguments do not fit the factory {name}",
             got=str(error),
             expected=f"{name}{_plain(signature)}",
             nearest=nearest(wrong[0], signature.parameters) if wrong else None,
+            remedy=f"give them by name: {given} (on the command line --arg {needed[0]}=VALUE)" if needed else None,
         ) from error
 
 
