@@ -154,6 +154,18 @@ def test_the_guard_restores_parameters_flags_and_refuses_changes() -> None:
         fs.GradCAM()(network(Changing), images(1), target=0)
 
 
+def test_the_guard_restores_running_statistics_in_training_mode() -> None:
+    """Batch norm changes them without counting a change; a backward that is still to come must not notice either."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    pending = model(torch.randn(5, 3)).square().sum()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with Guard(model):
+        model(torch.randn(5, 3))
+        assert not torch.equal(model[1].running_mean, before["1.running_mean"])
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    pending.backward()
+
+
 def test_the_guard_restores_replaced_and_deleted_attributes() -> None:
     model = network()
     model.cache = {"a": [1]}  # type: ignore[assignment]

@@ -183,11 +183,11 @@ def _changed(buffers: list[tuple[torch.Tensor, int | None, torch.Tensor]]) -> li
             elif buffer.device.type != "cpu":
                 waiting.append((buffer, value, (buffer != value).any()))  # one wait for all of an accelerator's
             elif not torch.equal(buffer, value):
-                found.append((buffer, value))
+                found.append((buffer.data, value))  # nor is this counted: a backward may be waiting for the buffer
         for device in {flag.device for *_, flag in waiting}:
             here = [(b, v, flag) for b, v, flag in waiting if flag.device == device]
             said = torch.stack([flag for *_, flag in here]).tolist()
-            found += [(b, v) for (b, v, _), changed in zip(here, said, strict=True) if changed]
+            found += [(b.data, v) for (b, v, _), changed in zip(here, said, strict=True) if changed]
     return found
 
 
