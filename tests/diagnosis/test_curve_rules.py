@@ -53,6 +53,26 @@ def test_curvature_beyond_what_the_learning_rate_bears() -> None:
     assert asked("learning-rate-high", momentum)[0].reference == pytest.approx(38.0)
 
 
+def test_recorded_curvature_is_held_against_the_recorded_limit() -> None:
+    steps = np.arange(10, S, 10)
+    level = np.ones(len(steps))
+    rate = np.full(S, 0.001)
+    recorded = {"curvature/largest": (steps, 60 * level), "curvature_residual/plain": (steps, 0.01 * level)}
+    adam = {
+        **recorded,
+        "preconditioned_curvature/largest": (steps, 70000 * level),
+        "preconditioned_curvature/limit": (steps, 38000 * level),
+    }
+    (found,) = asked("learning-rate-high", history(loss=falling(), learning_rate=rate, **adam))
+    assert found.reference == pytest.approx(38000)
+    adam["preconditioned_curvature/largest"] = (steps, 40000 * level)
+    assert not asked("learning-rate-high", history(loss=falling(), learning_rate=rate, **adam))
+    assert not asked("learning-rate-high", history(loss=falling(), learning_rate=np.full(S, 1.0), **recorded))
+    limit = {"curvature/limit": (steps, 20 * level)}
+    (found,) = asked("learning-rate-high", history(loss=falling(), learning_rate=rate, **recorded, **limit))
+    assert found.reference == pytest.approx(20)
+
+
 def test_a_learning_rate_that_is_too_low() -> None:
     slow = history(loss=noisy(np.linspace(2.3, 2.25, S), 0.01))
     (found,) = asked("learning-rate-low", slow, moving(1e-6))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,10 @@ def record(
     ranks: Literal["zero", "all"] = "zero",
     resume: bool = False,
     samples_per_step: float | None = None,
+    curvature: Callable[[], Any] | None = None,
+    curvature_every: int = 100,
+    noise_scale_every: int = 0,
+    alignment: Literal["off", "sampled", "exact"] = "off",
 ) -> Recording:
     """Watch a training: ``with fs.record(model, optimizer, run="baseline") as run: ... run.log(loss=loss)``.
 
@@ -64,10 +68,20 @@ def record(
         scaler: the GradScaler of mixed precision, so that the steps it leaves out are recorded.
         ranks: which processes of a distributed training write.
         resume: go on with the run of that name.
-        samples_per_step: examples in a step, for the throughput.
+        samples_per_step: examples in a step of all processes, for the throughput and the noise scale.
+        curvature: a function that returns the loss of one and the same batch, ``lambda: loss_of(model(x), y)``; its
+            largest curvature is measured every ``curvature_every`` steps, by at most 22 Hessian-vector products (twice
+            as many with Adam), and recorded beside what the learning rate bears; see :meth:`Recording.curvature`.
+        curvature_every: see there.
+        noise_scale_every: the gradient noise scale every so many steps, from the backward passes of an accumulated
+            gradient or the processes of DistributedDataParallel; 0 for never; see :meth:`Recording.noise_scale`. Each
+            backward pass of a step counts as one of equally many examples.
+        alignment: cosines of each step's gradient with the last update and the last gradient, from the samples, or
+            ``exact``, of the update alone, with one more copy of the weights; ``off`` for none. 1: gradient descent
+            goes on as the last step did, -1: it goes back.
 
     Raises:
-        ModelError, InputError: not a network, not an optimizer.
+        ModelError, InputError: not a network, not an optimizer; what was asked for can't be had of this training.
         OptionError: an option is outside what is accepted.
         ResultFileError: the folder can't be written to.
     """
@@ -86,10 +100,15 @@ def record(
         sample=sample,
         updates=updates,
         histograms=histograms,
+        curvature_every=curvature_every,
+        noise_scale_every=noise_scale_every,
+        alignment=alignment,
     )
     part = Ranks.here(model, ranks)
     begin = _Beginning(dir, run or time.strftime("run %Y-%m-%d %H.%M.%S"), config, resume, part)
-    return Recording(model, optimizers, settings, part, begin, scaler, samples_per_step=samples_per_step)
+    return Recording(
+        model, optimizers, settings, part, begin, scaler, samples_per_step=samples_per_step, curvature=curvature
+    )
 
 
 class _Beginning:

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -16,8 +15,11 @@ from torch.optim import Optimizer
 from fluoroscope.errors import InputError
 from fluoroscope.model.activation_watch import ActivationWatch, compiled
 from fluoroscope.results import Array
+from fluoroscope.training.recorder.beside import Beside, Taken
 from fluoroscope.training.recorder.facts import about_model, environment
+from fluoroscope.training.recorder.logged import flattened, number, single
 from fluoroscope.training.recorder.machine import Pace, memory
+from fluoroscope.training.recorder.on_request import OnRequest
 from fluoroscope.training.recorder.optimizer_watch import Measured, OptimizerWatch
 from fluoroscope.training.recorder.order import graph_order
 from fluoroscope.training.recorder.ranks import Ranks
@@ -34,7 +36,7 @@ AFTER_CLIPPING = "accumulated, unscaled, as the optimizer used it: after clippin
 BEFORE_CLIPPING = "accumulated, unscaled, before clipping"
 
 
-class Recording:
+class Recording(OnRequest):
     """What ``with fs.record(...) as run`` gives. ``step`` counts finished steps of the optimizer (of the busiest one).
 
     Values logged before the first step belong to step 0; what is logged after ``optimizer.step()`` to that step.
@@ -51,12 +53,15 @@ class Recording:
         scaler: Any = None,
         first_step: int = 0,
         samples_per_step: float | None = None,
+        curvature: Callable[[], Any] | None = None,
     ) -> None:
         self.model, self.settings, self.step = model, settings, first_step
         self._optimizers, self._ranks, self._begin = tuple(optimizers), ranks, begin
         self._network = unwrapped(model)
         self._scaler = ScalerWatch(scaler, self._skipped) if scaler is not None else None
         self._samples_per_step = samples_per_step
+        self._beside = Beside(model, self._optimizers, settings, self.note, curvature, samples_per_step)
+        self._beside.check()
         self._handles: list[Any] = []
         self._later: list[Later] = []
         self._watches: dict[int, OptimizerWatch] = {}
@@ -93,6 +98,8 @@ class Recording:
         self._activations = ActivationWatch(self._network, clean=clean_name) if wanted and not hidden else None
         self._tell(hidden)
         self._arm()
+        if self._writer is not None:
+            self._beside.start()
         if self._scaler is not None:
             self._scaler.start()
 
@@ -139,6 +146,7 @@ class Recording:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._beside.stop()
         if getattr(self, "_activations", None) is not None:
             self._activations.disarm()  # type: ignore[union-attr]
         if self._scaler is not None:
@@ -177,12 +185,12 @@ class Recording:
         Raises:
             InputError: a value is no single number.
         """
-        given = _flattened({**(values or {}), **named})
+        given = flattened({**(values or {}), **named})
         if self._writer is None or not given:
             return
         at, time = self.step if step is None else int(step), clock.time()
-        tensors = {n: _single(n, v) for n, v in given.items() if isinstance(v, torch.Tensor)}
-        numbers = {n: v if n in tensors else _number(n, v) for n, v in given.items()}
+        tensors = {n: single(n, v) for n, v in given.items() if isinstance(v, torch.Tensor)}
+        numbers = {n: v if n in tensors else number(n, v) for n, v in given.items()}
         writer = self._writer
 
         def write(found: dict[str, Array]) -> None:
@@ -220,16 +228,24 @@ class Recording:
         if self._writer is not None:
             self._writer.info(recorder={**_recorder(self._writer), "gradient": words})
 
+    def note(self, text: str) -> None:
+        """Write down something that a reader of this run has to know."""
+        if self._writer is not None:
+            known = _recorder(self._writer)
+            self._writer.info(recorder={**known, "notes": [*known.get("notes", []), text]})
+
     # ------------------------------------------------------------------ hooks
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         with torch.no_grad():
             watch = self._watches[id(optimizer)]
             number = watch.steps + 1
+            closure = next((a for a in args if a is not optimizer), kwargs.get("closure"))
+            if self._writer is not None:
+                self._beside.before_step(optimizer, watch.watched.parameters, closure is not None)
             if not self.settings.due(self.settings.every, number):
                 return
             watch.fresh(all_of_them=self.settings.every > 1)
-            closure = next((a for a in args if a is not optimizer), kwargs.get("closure"))
             if closure is None and not self._early:
                 watch.gradients(self.settings.due(self.settings.exact_every, number))
 
@@ -252,14 +268,27 @@ class Recording:
             elif self._early:
                 extra["norm/gradient_clipped"] = watch.total_gradient()
             measured = watch.changes(exact)
-        self._write(measured, extra, self._activations_found() if optimizer is self._optimizers[0] else None)
+        activations, taken = self._activations_found() if optimizer is self._optimizers[0] else None, None
+        if self._writer is not None:
+            taken = self._beside.after_step(optimizer, watch.watched.parameters, watch.steps, self._scale)
+        self._write(measured, extra, activations, taken)
         self._arm()
+        self._beside.arm(watch.steps + 1)
+
+    @property
+    def _scale(self) -> float:
+        return 1.0 if self._scaler is None else self._scaler.scale
 
     def _write(
-        self, measured: Measured | None, extra: dict[str, Any], activations: tuple[list[str], torch.Tensor] | None
+        self,
+        measured: Measured | None,
+        extra: dict[str, Any],
+        activations: tuple[list[str], torch.Tensor] | None,
+        taken: Taken | None = None,
     ) -> None:
         if self._writer is None:
             return
+        extra |= taken.values if taken else {}
         step, time, writer, rows = self.step, clock.time(), self._writer, self._rows
         tensors = {n: v for n, v in extra.items() if isinstance(v, torch.Tensor)}
         if measured is not None:
@@ -267,6 +296,7 @@ class Recording:
             tensors |= {f"exact/{q}": t for q, t in measured.exact.items()}
         if activations is not None:
             tensors["activations"] = activations[1]
+        tensors |= taken.tensors if taken else {}
 
         def write(found: dict[str, Array]) -> None:
             scalars = {n: float(found[n]) if n in found else v for n, v in extra.items()}
@@ -275,6 +305,8 @@ class Recording:
                     scalars |= rows.parameters(step, time, measured, found)
                 if activations is not None:
                     rows.activations(step, time, activations[0], found["activations"])
+                for finish in taken.finish if taken else ():
+                    scalars |= rows.beside(step, time, measured, *finish(found, measured))
                 writer.scalars(step, scalars, time)
 
         self._put(Later(tensors, write))
@@ -285,6 +317,7 @@ class Recording:
         if watch is None:
             return
         with torch.no_grad():
+            self._beside.skipped()
             watch.fresh()
             watch.gradients(exact=False)
             self._write(watch.changes(exact=False), {"amp/scale": scale, "amp/skipped": 1.0}, None)
@@ -352,32 +385,3 @@ def _recorder(writer: RunWriter) -> dict[str, Any]:
 
 def _steps_so_far(writer: RunWriter) -> int:
     return Run(writer.path).last_step or 0
-
-
-def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        full = f"{prefix}/{name}" if prefix else str(name)
-        found.update(_flattened(value, full) if isinstance(value, Mapping) else {full: value})
-    return found
-
-
-def _single(name: str, value: torch.Tensor) -> torch.Tensor:
-    if value.numel() != 1:
-        raise InputError(
-            f"the value logged as {name!r} is no single number",
-            got=f"a tensor of shape {tuple(value.shape)}",
-            remedy="log its mean, or what else is meant",
-        )
-    found = value.detach()
-    found = getattr(found, "_local_tensor", found)
-    return found.reshape(()).to(torch.float64 if found.device.type != "mps" else torch.float32, copy=True)
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(np.asarray(value).item() if not isinstance(value, int | float) else value)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"the value logged as {name!r} is no number", got=value, expected="a number, or a tensor of one entry"
-        ) from error

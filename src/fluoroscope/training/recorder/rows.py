@@ -123,6 +123,14 @@ class Rows:
             shares = np.array([measured.nonfinite.get(n, 0.0) for n in measured.names], np.float32)
             self.writer.tensors(step, measured.names, {"gradient/nonfinite_share": shares}, time=time)
 
+    def beside(
+        self, step: int, time: float, measured: Measured | None, tensors: dict[str, Array], totals: dict[str, float]
+    ) -> dict[str, float]:
+        """Write what was measured beside, of each parameter; returns ``totals``."""
+        if tensors and measured is not None:
+            self.writer.tensors(step, measured.names, tensors, time=time)
+        return totals
+
     def activations(self, step: int, time: float, names: list[str], table: Array) -> None:
         """Write one forward's activations (layers, quantities)."""
         columns = {f"activation/{q}": np.ascontiguousarray(table[:, i]) for i, q in enumerate(QUANTITIES)}

@@ -25,9 +25,13 @@ class Settings:
     updates: Literal["auto", "exact", "sampled"] = "auto"
     histograms: bool = True
     memory_every: int = 20
+    curvature_every: int = 100
+    noise_scale_every: int = 0
+    alignment: Literal["off", "sampled", "exact"] = "off"
 
     def __post_init__(self) -> None:
-        for name, low in {"every": 1, "exact_every": 0, "activations_every": 0, "sample": 16}.items():
+        least = {"every": 1, "exact_every": 0, "activations_every": 0, "sample": 16}
+        for name, low in {**least, "curvature_every": 1, "noise_scale_every": 0}.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:
                 raise OptionError(f"fs.record: option {name!r} is out of range", got=value, expected=f"at least {low}")
@@ -36,6 +40,15 @@ class Settings:
         if self.updates not in ("auto", "exact", "sampled"):
             raise OptionError(
                 "fs.record: option 'updates' has no such choice", got=self.updates, expected="auto, exact or sampled"
+            )
+
+        if self.alignment not in ("off", "sampled", "exact"):
+            raise OptionError(
+                "fs.record: option 'alignment' has no such choice", got=self.alignment, expected="off, sampled or exact"
+            )
+        if self.alignment != "off" and self.every != 1:
+            raise OptionError(
+                "fs.record: 'alignment' compares a step with the one before it", got=f"every={self.every}", expected="1"
             )
 
     def due(self, period: int, step: int) -> bool:

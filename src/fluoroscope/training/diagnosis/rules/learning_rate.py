@@ -24,8 +24,9 @@ class LearningRateHigh(Rule):
 
     One of: the loss jumps to several times its first value in the first fifth and little is gained at the end; the
     weights are rewritten (norm of the update over norm of the weight) without gain; full-batch loss goes up and down
-    from step to step; the largest curvature, where it was recorded, stays beyond what gradient descent bears,
-    2 (1 + momentum) / lr. At the edge itself trainings live well, so a margin is asked for.
+    from step to step; the largest curvature, where it was recorded, stays beyond what the optimizer bears: 2 (1 +
+    momentum) / lr of gradient descent, 38 / lr of Adam's preconditioned curvature. At the edge itself trainings live
+    well, so a margin is asked for.
     """
 
     name = "learning-rate-high"
@@ -117,27 +118,56 @@ class LearningRateHigh(Rule):
         )
 
     def _too_sharp(self, run: Evidence) -> Finding | None:
-        names = [n for n in run.history.series if words(n) & {"curvature", "sharpness"}]
-        if not names or run.rate is None or "adam" in (run.facts.optimizer or "").lower():
+        found = _recorded_curvature(run) or _logged_curvature(run)
+        if found is None:
             return None
-        curve = run.curve(names[0])
-        if curve is None or len(curve.known) < 3:
-            return None
-        curve = curve.known
-        bears = 2 * (1 + run.facts.momentum) / np.maximum(run.rate.at(curve.steps), 1e-30)
+        curve, bears, words_of_limit = found
         ratio = curve.values / bears
         if not median(ratio) >= self.curvature:
             return None
         return self.finding(
             "warning",
-            f"The largest curvature is {number(median(curve.values))}, {times(median(ratio))} what gradient descent "
-            f"bears at this learning rate.",
+            f"The largest curvature is {number(median(curve.values))}, {times(median(ratio))} what the optimizer bears "
+            f"at this learning rate.",
             confidence=sureness(median(ratio), self.curvature),
             steps=(int(curve.steps[0]), int(curve.steps[-1])),
-            numbers={"curvature over 2 (1 + momentum) / lr": median(ratio)},
-            curves=(curve, Curve("2 (1 + momentum) / lr", curve.steps, bears)),
+            numbers={f"curvature over {words_of_limit}": median(ratio)},
+            curves=(curve, Curve(words_of_limit, curve.steps, bears)),
             reference=median(bears),
         )
+
+
+RECORDED = {f"{g}/{n}" for g in ("curvature", "preconditioned_curvature") for n in ("largest", "limit")} | {
+    "curvature_residual/plain",
+    "curvature_residual/preconditioned",
+    "time/curvature",
+}
+
+
+def _recorded_curvature(run: Evidence) -> tuple[Curve, Array, str] | None:
+    """Curvature and limit as the recorder wrote them: preconditioned where that is what the optimizer's limit is of."""
+    for group, text in (
+        ("preconditioned_curvature", "the optimizer's limit"),
+        ("curvature", "2 (1 + momentum) / lr"),
+    ):
+        curve, limit = run.curve(f"{group}/largest"), run.curve(f"{group}/limit")
+        if curve is not None and limit is not None and len(curve.known) >= 3 and len(limit.known):
+            bears = limit.known.at(curve.known.steps)
+            if np.isfinite(bears).all():
+                return curve.known, bears, text
+    return None
+
+
+def _logged_curvature(run: Evidence) -> tuple[Curve, Array, str] | None:
+    """Curvature that the user logged, with the limit of gradient descent."""
+    names = [n for n in run.history.series if words(n) & {"curvature", "sharpness"} and n not in RECORDED]
+    if not names or run.rate is None or "adam" in (run.facts.optimizer or "").lower():
+        return None
+    curve = run.curve(names[0])
+    if curve is None or len(curve.known) < 3:
+        return None
+    bears = 2 * (1 + run.facts.momentum) / np.maximum(run.rate.at(curve.known.steps), 1e-30)
+    return curve.known, bears, "2 (1 + momentum) / lr"
 
 
 def _noise(values: Array) -> float:

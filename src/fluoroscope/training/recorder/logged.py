@@ -1,0 +1,45 @@
+"""Values that a user logs: names of nested ones, tensors of one entry, numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from fluoroscope.errors import InputError
+
+__all__ = ["flattened", "number", "single"]
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by names with slashes."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        full = f"{prefix}/{name}" if prefix else str(name)
+        found.update(flattened(value, full) if isinstance(value, Mapping) else {full: value})
+    return found
+
+
+def single(name: str, value: torch.Tensor) -> torch.Tensor:
+    """A tensor of one entry as a copy on its device. Raises InputError where it has more."""
+    if value.numel() != 1:
+        raise InputError(
+            f"the value logged as {name!r} is no single number",
+            got=f"a tensor of shape {tuple(value.shape)}",
+            remedy="log its mean, or what else is meant",
+        )
+    found = value.detach()
+    found = getattr(found, "_local_tensor", found)
+    return found.reshape(()).to(torch.float64 if found.device.type != "mps" else torch.float32, copy=True)
+
+
+def number(name: str, value: Any) -> float:
+    """A value as a number. Raises InputError where it is none."""
+    try:
+        return float(np.asarray(value).item() if not isinstance(value, int | float) else value)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the value logged as {name!r} is no number", got=value, expected="a number, or a tensor of one entry"
+        ) from error
