@@ -84,6 +84,22 @@ def test_runs_have_colours_and_settings_may_colour_them():
         draw(result, Figure().subplots(), color_by="depth")
 
 
+def test_what_others_are_held_against_is_dashed_and_muted():
+    steps = np.arange(5)
+    series = {
+        n: Series(steps=steps, values=v * np.ones(5), group="curvature")
+        for n, v in {"curvature/largest": 12.0, "curvature/limit": 20.0}.items()
+    }
+    (ax,) = [a for a in History(series=series).plot().figure.axes if a.get_visible()]
+    limit, largest = line(ax, "curvature/limit"), line(ax, "curvature/largest")
+    assert (limit.get_linestyle(), largest.get_linestyle()) == ("--", "-")
+    assert limit.get_color() != largest.get_color()
+    legend = {
+        t.get_text(): h.get_linestyle() for t, h in zip(ax.get_legend().get_texts(), ax.get_legend().legend_handles)
+    }
+    assert legend == {"curvature/largest": "-", "curvature/limit": "--"}
+
+
 def test_time_counts_from_the_start_and_axes_that_are_missing_are_told():
     result, _ = validated()
     ax = draw(result, Figure().subplots(), axis="time")

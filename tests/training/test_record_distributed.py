@@ -119,6 +119,8 @@ def test_two_processes(kind: str, ranks: str, tmp_path: Path) -> None:
                     got = history.statistics[f"{quantity}/norm"][row, i]
                     assert math.isclose(got, norm, rel_tol=1e-4), (rank, i, name, quantity, got, norm)
         assert np.isfinite(history.statistics["activation/std"][history.names.index("1"), 0]).all()
+        told = [n for n in history.meta["notes"] if f"the part that rank {rank} holds" in n]
+        assert len(told) == (kind != "ddp")
     totals = found.column("norm/gradient").values
     wanted_totals = [math.hypot(*(norms[0] for norms in step.values())) for step in alone()]
     np.testing.assert_allclose(totals, wanted_totals, rtol=1e-4)

@@ -312,7 +312,23 @@ def test_updates_estimated_from_samples(tmp_path: Path) -> None:
             p.grad = torch.randn_like(p)
         optimizer.step()
     wanted = 0.1 * naive(net.weight.grad)["norm"]
-    assert value(read(tmp_path), "update/norm", "weight") == pytest.approx(wanted, rel=5 / math.sqrt(2 * 500))
+    history = read(tmp_path)
+    assert value(history, "update/norm", "weight") == pytest.approx(wanted, rel=5 / math.sqrt(2 * 500))
+    assert history.meta["update_norm"] == "estimated from samples"
+    assert [n for n in history.notes if "estimated from samples of 512 entries, as asked for" in n]
+
+
+def test_weights_that_are_too_large_for_a_copy_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fluoroscope.training.recorder.optimizer_watch.COPY_LIMIT", 100)
+    for updates in ("auto", "exact"):
+        net, optimizer = made("SGD")
+        with fs.record(net, optimizer, updates, tmp_path, updates=updates):
+            step(net, optimizer)
+    found = {k: fs.open_runs(tmp_path)[k].tensor_history() for k in ("auto", "exact")}
+    assert [n for n in found["auto"].notes if "more than 1 GiB; updates='exact'" in n]
+    assert found["auto"].meta["update_norm"] == "estimated from samples"
+    assert found["exact"].meta["update_norm"] == "exact"
+    assert not found["exact"].notes
 
 
 def test_a_run_goes_on(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from fluoroscope.results.envelope import gaussian, stretches
 from fluoroscope.results.history import History, Series
 from fluoroscope.results.record import Array
 
-__all__ = ["Pair", "best_step", "higher_is_better", "overfitting_onset", "pairs"]
+__all__ = ["Pair", "best_step", "higher_is_better", "is_limit", "overfitting_onset", "pairs"]
 
 HELD_OUT = re.compile(r"(?:^|(?<=[/_.\- ]))(val|valid|validation|eval|test|dev)(?:$|(?=[/_.\- ]))", re.IGNORECASE)
 TRAINED = re.compile(r"(?:^|(?<=[/_.\- ]))(train|training|trn)(?:$|(?=[/_.\- ]))", re.IGNORECASE)
 HIGH = re.compile(r"acc|f1|auc|precision|recall|bleu|rouge|iou|dice|map|reward|score|r2", re.IGNORECASE)
 LOW = re.compile(r"loss|err|perplexity|ppl|nll|bpc|mse|mae|rmse|cross.?entropy", re.IGNORECASE)
+LIMIT = re.compile(r"(?:^|/)(?:(?:preconditioned_)?curvature/limit|noise_scale/batch)$")
 RISE = 0.02  # share of the whole way down that validation has to come back up
 
 
@@ -26,6 +27,13 @@ class Pair(NamedTuple):
     trained: str
     held_out: str
     subject: str
+
+
+def is_limit(name: str) -> bool:
+    """Whether a series is there for another one to be held against: the curvature that an optimizer bears, the size of
+    the batch beside the noise scale.
+    """
+    return LIMIT.search(name) is not None
 
 
 def _subject(name: str) -> str:

@@ -9,6 +9,11 @@ export interface Loaded {
   values: Line; missing: number; axes: Partial<Record<AxisKind, Line>>; parts: Partial<Record<AxisKind, [number, number][]>>;
 }
 
+/** Series that are there for others to be held against: the curvature that an optimizer bears, the size of the batch. */
+export function isLimit(name: string): boolean {
+  return /(^|\/)((preconditioned_)?curvature\/limit|noise_scale\/batch)$/.test(name);
+}
+
 async function axis(ref: AxisRef): Promise<Line> {
   if (!('count' in ref)) return (await loadArray(ref)).data;
   const out = new Float64Array(ref.count);

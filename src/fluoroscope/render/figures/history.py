@@ -16,7 +16,7 @@ from fluoroscope.render.figures.curves import Points, Smoothing, draw_curve, dra
 from fluoroscope.render.figures.label import clean, number, shortened, title
 from fluoroscope.render.figures.registry import Drawing, drawing
 from fluoroscope.render.figures.spreads import draw_spreads
-from fluoroscope.results.course import best_step, higher_is_better, overfitting_onset, pairs
+from fluoroscope.results.course import best_step, higher_is_better, is_limit, overfitting_onset, pairs
 from fluoroscope.results.spread import run_groups, spread
 
 if TYPE_CHECKING:
@@ -173,7 +173,10 @@ class HistoryDrawing(Drawing):
             name = series.name or key
             label = key if not several else (f"{series.run}: {name}" if len(names) > 1 else series.run)
             style = STYLES[names.index(name) % len(STYLES)] if several else "-"
-            found[key] = Points(label, series.unit, xs, data, colors[at], style)
+            if is_limit(name):
+                style = "--"
+            color = theme.muted if is_limit(name) and not several else colors[at]
+            found[key] = Points(label, series.unit, xs, data, color, style)
         return found
 
     def _setting(self, result: History) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from fluoroscope.training.recorder.beside import Beside, Taken
 from fluoroscope.training.recorder.facts import about_model, environment
 from fluoroscope.training.recorder.logged import flattened, number, single
 from fluoroscope.training.recorder.machine import Pace, memory
+from fluoroscope.training.recorder.notes import notes_of, update_norm
 from fluoroscope.training.recorder.on_request import OnRequest
 from fluoroscope.training.recorder.optimizer_watch import Measured, OptimizerWatch
 from fluoroscope.training.recorder.order import graph_order
@@ -113,7 +114,6 @@ class Recording(OnRequest):
         if self._writer is None:
             return
         order, layers = graph_order(self._network, self._activations.order if self._activations else [])
-        notes = ["activations are not seen in a compiled network"] if hidden else []
         self._writer.info(
             recorder={
                 "gradient": AFTER_CLIPPING,
@@ -122,7 +122,8 @@ class Recording(OnRequest):
                 "ranks": self._ranks.text,
                 "order": order,
                 "layers": layers,
-                "notes": notes,
+                "notes": notes_of(self._watches.values(), hidden, self._ranks.rank),
+                "update_norm": update_norm(self._watches.values()),
                 **self._about_optimizers(),
             }
         )

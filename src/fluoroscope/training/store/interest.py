@@ -7,7 +7,7 @@ from collections.abc import Iterable
 __all__ = ["by_interest"]
 
 WORDS = ("loss", "acc", "error", "perplexity")
-RECORDED = ("learning_rate", "memory", "norm", "time")
+RECORDED = ("curvature_residual", "learning_rate", "memory", "noise_scale_parts", "norm", "time")
 """What the recorder adds by itself stands behind what the user logs."""
 
 

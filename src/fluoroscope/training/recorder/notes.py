@@ -1,0 +1,39 @@
+"""What a reader of a run has to know about how its numbers were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fluoroscope.training.recorder.optimizer_watch import COPY_LIMIT, OptimizerWatch
+
+__all__ = ["notes_of", "update_norm"]
+
+COMPILED = "activations are not seen in a compiled network"
+
+
+def notes_of(watches: Iterable[OptimizerWatch], compiled: bool, rank: int) -> list[str]:
+    """Sentences for the record: a compiled network, tensors of which a part is here, norms that are estimated."""
+    found = [COMPILED] if compiled else []
+    known = list(watches)
+    if any(w.shards for w in known):
+        found.append(
+            f"norms are those of whole tensors; other statistics and histograms are of the part that rank {rank} holds"
+        )
+    if any(not w.copies for w in known):
+        found.append(_estimated(known))
+    return found
+
+
+def _estimated(watches: list[OptimizerWatch]) -> str:
+    sample = max(w.settings.sample for w in watches)
+    asked = all(w.settings.updates == "sampled" for w in watches)
+    why = "as asked for" if asked else f"since the weights take more than {COPY_LIMIT >> 30} GiB"
+    return (
+        f"norms of updates are estimated from samples of {sample} entries, {why}; updates='exact' keeps a copy of the "
+        "weights for exact ones"
+    )
+
+
+def update_norm(watches: Iterable[OptimizerWatch]) -> str:
+    """How norms of updates were had."""
+    return "exact" if all(w.copies for w in watches) else "estimated from samples"
