@@ -94,9 +94,9 @@ def test_what_others_are_held_against_is_dashed_and_muted():
     limit, largest = line(ax, "curvature/limit"), line(ax, "curvature/largest")
     assert (limit.get_linestyle(), largest.get_linestyle()) == ("--", "-")
     assert limit.get_color() != largest.get_color()
-    legend = {
-        t.get_text(): h.get_linestyle() for t, h in zip(ax.get_legend().get_texts(), ax.get_legend().legend_handles)
-    }
+    found = ax.get_legend()
+    keys = zip(found.get_texts(), found.legend_handles, strict=True)
+    legend = {text.get_text(): handle.get_linestyle() for text, handle in keys}
     assert legend == {"curvature/largest": "-", "curvature/limit": "--"}
 
 

@@ -55,14 +55,14 @@ dist.destroy_process_group()
 """
 
 
-def run(kind: str, folder: Path, ranks: str) -> None:
+def run(kind: str, folder: Path, ranks: str, program: str = PROGRAM) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     source = str(Path(fs.__file__).parents[1])
     common = {**os.environ, "PYTHONPATH": source, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
               "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}  # fmt: skip
-    command = [sys.executable, "-c", PROGRAM, kind, str(folder), ranks]
+    command = [sys.executable, "-c", program, kind, str(folder), ranks]
     children = [
         subprocess.Popen(command, env={**common, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
         for rank in range(2)
@@ -124,3 +124,88 @@ def test_two_processes(kind: str, ranks: str, tmp_path: Path) -> None:
     totals = found.column("norm/gradient").values
     wanted_totals = [math.hypot(*(norms[0] for norms in step.values())) for step in alone()]
     np.testing.assert_allclose(totals, wanted_totals, rtol=1e-4)
+
+
+BESIDE = """
+import sys
+import torch, torch.distributed as dist
+from torch import nn
+import fluoroscope as fs
+
+kind, folder, ranks = sys.argv[1:]
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(5))
+        self.norm = nn.BatchNorm1d(5, affine=False)
+    def forward(self, x):
+        self.norm(x)
+        return x @ self.w
+
+def examples(seed):
+    return 1 + torch.randn(3, 5, generator=torch.Generator().manual_seed(seed))
+
+model = nn.parallel.DistributedDataParallel(Net())
+optimizer = torch.optim.SGD(model.parameters(), 0.5)
+matrix = torch.diag(torch.arange(5.0)) + 1
+x0 = torch.linalg.cholesky(matrix + 0.01 * torch.eye(5)).T * 5 ** 0.5
+loss = lambda: model(x0).square().mean() / 2
+with fs.record(model, optimizer, "a", folder, ranks=ranks, noise_scale_every=1, curvature=loss, curvature_every=2):
+    for step in range(3):
+        optimizer.zero_grad()
+        with model.no_sync():
+            model(examples(4 * step + 2 * rank)).mean().backward()
+        model(examples(4 * step + 2 * rank + 1)).mean().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+        optimizer.step()
+weights = [torch.zeros(5) for _ in range(2)]
+dist.all_gather(weights, model.module.w.detach())
+assert torch.equal(*weights)
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
+@pytest.mark.parametrize("ranks", ["zero", "all"])
+def test_noise_scale_and_curvature_in_two_processes(ranks: str, tmp_path: Path) -> None:
+    """Two passes in each of two processes are four small batches, of which each process sees its own two."""
+    run("ddp", tmp_path, ranks, BESIDE)
+    found = fs.open_runs(tmp_path)["a"]
+    for rank in (0, 1) if ranks == "all" else (0,):
+        prefix, sums = "rank1/" if rank else "", np.zeros(2)
+        for step in range(3):
+            draw = [torch.randn(3, 5, generator=torch.Generator().manual_seed(4 * step + i)) for i in range(4)]
+            parts = np.stack([1 + d.double().mean(0).numpy() for d in draw])
+            small, large = (parts[2 * rank : 2 * rank + 2] ** 2).sum(1).mean(), (parts.mean(0) ** 2).sum()
+            sums = 0.99 * sums + 0.01 * np.array([(small - large) / (1 - 1 / 4), (4 * large - small) / 3])
+            noise, gradient = sums / (1 - 0.99 ** (step + 1))
+            for name, wanted in {"noise": noise, "gradient": gradient}.items():
+                got = found.column(f"{prefix}noise_scale_parts/{name}").values[step]
+                assert got == pytest.approx(wanted, rel=1e-4), (rank, step, name)
+        largest = float(torch.linalg.eigvalsh(torch.diag(torch.arange(5.0)) + 1)[-1]) + 0.01
+        curvature = found.column(f"{prefix}curvature/largest")
+        assert curvature.steps.tolist() == [1, 3]
+        np.testing.assert_allclose(curvature.values, largest, rtol=1e-3)
+
+
+REFUSED = """
+from fluoroscope.errors import ModelError
+for options in ({"noise_scale_every": 1}, {"alignment": "exact"}, {"curvature": lambda: None}):
+    try:
+        fs.record(model, optimizer, "b", folder, **options)
+    except ModelError as error:
+        assert "spread over processes" in str(error)
+    else:
+        raise SystemExit(1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
+def test_what_spread_parameters_do_not_allow(tmp_path: Path) -> None:
+    run("fsdp2", tmp_path, "zero", PROGRAM.replace("with fs.record(model", REFUSED + "with fs.record(model"))

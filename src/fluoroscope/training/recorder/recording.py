@@ -67,6 +67,7 @@ class Recording(OnRequest):
         self._later: list[Later] = []
         self._watches: dict[int, OptimizerWatch] = {}
         self._writer: RunWriter | None = None
+        self._facts: dict[str, Any] = {}
         self._first = first_step
         self._early = False
         self.should_stop = False
@@ -114,8 +115,8 @@ class Recording(OnRequest):
         if self._writer is None:
             return
         order, layers = graph_order(self._network, self._activations.order if self._activations else [])
-        self._writer.info(
-            recorder={
+        self._inform(
+            {
                 "gradient": AFTER_CLIPPING,
                 "update": "weights after the step less weights before it",
                 "settings": self.settings,
@@ -226,14 +227,16 @@ class Recording(OnRequest):
 
     def gradients_are(self, words: str) -> None:
         """Write down how the gradients of this run are to be understood."""
-        if self._writer is not None:
-            self._writer.info(recorder={**_recorder(self._writer), "gradient": words})
+        self._inform({"gradient": words})
 
     def note(self, text: str) -> None:
         """Write down something that a reader of this run has to know."""
+        self._inform({"notes": [*self._facts.get("notes", []), text]})
+
+    def _inform(self, facts: dict[str, Any]) -> None:
         if self._writer is not None:
-            known = _recorder(self._writer)
-            self._writer.info(recorder={**known, "notes": [*known.get("notes", []), text]})
+            self._facts |= facts
+            self._writer.info(recorder=self._facts)
 
     # ------------------------------------------------------------------ hooks
 
@@ -375,13 +378,8 @@ class Recording(OnRequest):
         if not getattr(self, "_ordered", False) and self._writer is not None:
             self._ordered = True
             order, layers = graph_order(self._network, watch.order)
-            self._writer.info(recorder={**_recorder(self._writer), "order": order, "layers": layers})
+            self._inform({"order": order, "layers": layers})
         return list(watch.found), torch.stack(list(watch.found.values()))
-
-
-def _recorder(writer: RunWriter) -> dict[str, Any]:
-    found: dict[str, Any] = Run(writer.path).facts.get("recorder") or {}
-    return found
 
 
 def _steps_so_far(writer: RunWriter) -> int:
