@@ -20,7 +20,7 @@ from fluoroscope.render.blobs import Blobs, storage
 from fluoroscope.render.page import PanelError, Section, page, write_page
 from fluoroscope.render.panels import kinds
 from fluoroscope.render.plain import plain
-from fluoroscope.results import Attribution, FeatureMaps, Samples, Scorecard
+from fluoroscope.results import Attribution, FeatureMaps, History, Samples, Scorecard, Series
 from tests.browser import sample_media
 from tests.browser import sample_results as sample
 
@@ -440,3 +440,17 @@ def test_many_steps_share_columns_that_show_the_largest_value_and_any_nan():
         np.testing.assert_allclose(values[:, column], np.nanmax(norms[:, a:b], axis=1), rtol=1e-6)
         assert state[7, column] == (2 if a <= 4321 < b else 1)
     assert "each shows its largest value" in shown["notes"][-1]
+
+
+@built
+def test_of_very_many_series_the_page_has_the_first_and_says_so(monkeypatch):
+    from fluoroscope.render.panels import history
+
+    monkeypatch.setattr(history, "MOST", 10)
+    one = {f"s{i}": Series(steps=np.arange(2), values=np.full(2, float(i))) for i in range(30)}
+    shown = panel(Parts(page([History(series=one)], title="t")), "history")
+    assert [s["name"] for s in shown["series"]] == [f"s{i}" for i in range(10)]
+    assert shown["notes"][0].startswith("20 more series")
+    both = History.compared({"a": History(series=one), "b": History(series=one)})
+    shown = panel(Parts(page([both], title="t")), "history")
+    assert [s["name"] for s in shown["series"]] == [f"s{i}" for i in range(5)] * 2

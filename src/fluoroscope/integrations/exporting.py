@@ -31,7 +31,7 @@ def export_tensorboard(run: Run, folder: str | Path, *, tensors: bool = False) -
         ResultFileError: the folder can't be written.
     """
     names = run.names()
-    columns = {name: run.column(name) for name in names}
+    columns = run.columns()
     with EventWriter(folder) as writer:
         config = _flat(run.config)
         if config:
@@ -87,8 +87,7 @@ def export_csv(run: Run, path: str | Path) -> Path:
     target = Path(path)
     with atomic_write(target) as handle:
         handle.write(_lines([("series", "step", "value", "time")]))
-        for name in run.names():
-            column = run.column(name)
+        for name, column in run.columns().items():
             rows = zip(column.steps.tolist(), column.values.tolist(), column.times.tolist(), strict=True)
             handle.write(_lines((name, step, repr(value), repr(time)) for step, value, time in rows))
     return target

@@ -62,6 +62,10 @@ class Blobs:
         mime = "image/png" if small else "image/webp"
         return {"blob": self._add(file.getvalue()), "mime": mime, "width": picture.width, "height": picture.height}
 
+    def text(self, text: str) -> Entry:
+        """Reference to a text, for lists that are too long for the document."""
+        return {"blob": self._add(gzip.compress(text.encode("utf-8", "replace"), compresslevel=6, mtime=0))}
+
     def file(self, name: str, read: Callable[[], bytes], mime: str, width: int, height: int) -> Entry:
         """Reference to an encoded picture, which ``read`` gives as it is; ``name`` tells it from all others."""
         return {"blob": self._later(name, read), "mime": mime, "width": width, "height": height}

@@ -11,7 +11,7 @@ from fluoroscope.results.envelope import gaussian, stretches
 from fluoroscope.results.history import History, Series
 from fluoroscope.results.record import Array
 
-__all__ = ["Pair", "best_step", "higher_is_better", "is_limit", "overfitting_onset", "pairs"]
+__all__ = ["HELD_OUT", "Pair", "best_step", "higher_is_better", "is_limit", "overfitting_onset", "pairs"]
 
 HELD_OUT = re.compile(r"(?:^|(?<=[/_.\- ]))(val|valid|validation|eval|test|dev)(?:$|(?=[/_.\- ]))", re.IGNORECASE)
 TRAINED = re.compile(r"(?:^|(?<=[/_.\- ]))(train|training|trn)(?:$|(?=[/_.\- ]))", re.IGNORECASE)

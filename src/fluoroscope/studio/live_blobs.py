@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -11,11 +12,12 @@ from fluoroscope.render.blobs import Blobs
 __all__ = ["LiveBlobs"]
 
 GENERATIONS = 3
+_NUMBERS = itertools.count()
 
 
 class LiveBlobs(Blobs):
     """The blocks of one page over time. A browser that shows an older state can still ask for its blocks: those of the
-    last three documents are kept. Numbers are never used twice. Made for several threads.
+    last three documents are kept. Numbers are never used twice, by no page. Made for several threads.
     """
 
     apart = True
@@ -23,7 +25,6 @@ class LiveBlobs(Blobs):
     def __init__(self) -> None:
         super().__init__()
         self._data: dict[int, bytes | Callable[[], bytes]] = {}
-        self._next = 0
         self._used: set[int] = set()
         self._before: deque[set[int]] = deque(maxlen=GENERATIONS - 1)
         self.lock = threading.Lock()
@@ -54,6 +55,6 @@ class LiveBlobs(Blobs):
         return self._numbers[key]
 
     def _keep(self, data: bytes | Callable[[], bytes]) -> int:
-        number, self._next = self._next, self._next + 1
+        number = next(_NUMBERS)
         self._data[number] = data
         return number

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
+from fluoroscope.render.blobs import Blobs
 from fluoroscope.render.page import PanelError, Section
-from fluoroscope.results import History, Result, Series, TensorHistograms, TensorHistory
+from fluoroscope.results import History, Media, Result, Series, TensorHistograms, TensorHistory
 from fluoroscope.results.envelope import extremes
 from fluoroscope.results.history import flat_config
 from fluoroscope.training.diagnosis import diagnose
-from fluoroscope.training.store.interest import by_interest
+from fluoroscope.training.store.interest import RECORDED, by_interest
 
-__all__ = ["compared", "facts_of", "row_of", "sections_of", "stamp_of", "thinned"]
+__all__ = [
+    "chosen",
+    "compared",
+    "curve_of",
+    "facts_of",
+    "row_of",
+    "seconds_of",
+    "sections_of",
+    "stamp_of",
+    "thinned",
+    "with_more",
+]
 
 LAST_VALUES = 4
+MOST = 2000
+"""Series that a page has from the beginning; the others are asked for when they are drawn."""
 PLAIN = (str, int, float)
 LONG = 20_000
 """Points of a series that a browser is sent at once."""
@@ -41,13 +56,13 @@ def row_of(run: Any) -> dict[str, Any]:
         "state": run.state,
         "steps": run.last_step or 0,
         "started": _moment(run.started),
-        "seconds": _seconds(run),
+        "seconds": seconds_of(run),
         "values": [[name, last[name][1]] for name in chosen],
         "config": [[str(key), str(value)] for key, value in flat_config(run.config)],
     }
 
 
-def _seconds(run: Any) -> float:
+def seconds_of(run: Any) -> float:
     """How long it ran: until now, until its end, or until its last word."""
     end = time.time() if run.state == "running" else run.finished or run.last_written
     return end - run.started if end else math.nan
@@ -70,8 +85,8 @@ def facts_of(run: Any) -> list[tuple[str, str]]:
 def sections_of(run: Any) -> list[Section]:
     """A run's curves, its layers, and what the diagnosis says of it."""
     results = [
-        _made("Diagnosis", lambda: diagnose(run)),
-        _made("Curves", lambda: _shortened(run)),
+        _made("Diagnosis", lambda: _diagnosed(run)),
+        _made("Curves", lambda: _shortened(run, chosen(run.names(), MOST))),
         _made("Layers", lambda: thinned(run.tensor_history()).replace(title="Layers")),
         _made("Pictures and texts", lambda: run.media().replace(title="Pictures and texts")),
     ]
@@ -81,13 +96,74 @@ def sections_of(run: Any) -> list[Section]:
 
 def compared(runs: Sequence[Any]) -> list[Section]:
     """Several runs on the same axes."""
-    result = _made("Runs compared", lambda: History.compared({run.name: _shortened(run) for run in runs}))
+
+    def made() -> History:
+        wanted = chosen(dict.fromkeys(name for run in runs for name in run.names()), max(MOST // max(len(runs), 1), 24))
+        return History.compared({run.name: _shortened(run, _among(wanted, run)) for run in runs})
+
+    result = _made("Runs compared", made)
     return [Section("compare", "Runs compared", "The same quantity of every run on one pair of axes.", [result])]
 
 
-def _shortened(run: Any) -> History:
+def chosen(names: Iterable[str], most: int) -> list[str]:
+    """The series that a page has from the beginning: what people look at first, and what the recorder adds."""
+    ordered = by_interest(names)
+    if len(ordered) <= most:
+        return ordered
+    recorded = [name for name in ordered if name.partition("/")[0] in RECORDED][: most // 10]
+    return list(dict.fromkeys([*ordered[: most - len(recorded)], *recorded]))
+
+
+def _among(wanted: Sequence[str], run: Any) -> list[str]:
+    known = set(run.names())
+    return [name for name in wanted if name in known]
+
+
+def _diagnosed(run: Any) -> Result:
+    found = diagnose(_Chosen(run))
+    count = len(run.names())
+    note = f"of {count:,} series, {MOST:,} were looked at; fluoroscope diagnose looks at all"
+    return found if count <= MOST else found.with_meta(notes=[*found.notes, note])
+
+
+class _Chosen:
+    """A run as the diagnosis reads it, with the series that a page has from the beginning."""
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+
+    def history(self) -> History:
+        found: History = self._run.history(chosen(self._run.names(), MOST))
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run, name)
+
+
+def with_more(found: dict[str, Any], runs: Sequence[Any], blobs: Blobs) -> None:
+    """Name the series that a document's curves lack; the page asks for each that it draws."""
+    for panel in (p for section in found["sections"] for p in section["panels"] if p["kind"] == "history"):
+        named = {run.name: run.names() for run in runs}
+        only = next(iter(named), "")
+        there = {(series["run"] or only, series["name"]) for series in panel["series"]}
+        names = {run: [name for name in known if (run, name) not in there] for run, known in named.items()}
+        if any(names.values()):
+            text = json.dumps([[run, left] for run, left in names.items()])
+            panel["more"] = {"count": sum(map(len, names.values())), "names": blobs.text(text)}
+
+
+def curve_of(run: Any, name: str) -> dict[str, Any]:
+    """One series as plain values, shortened like those of a page. Raises InputError."""
+    column = run.column(name)
+    series = Series(steps=column.steps, values=column.values, times=column.times)
+    series = _reduced(series) if len(series.steps) > LONG else series
+    times = series.times if series.times is not None and len(series.times) else np.zeros(0)
+    return {"steps": series.steps.tolist(), "values": series.values.tolist(), "times": times.tolist()}
+
+
+def _shortened(run: Any, names: Sequence[str]) -> History:
     """The run's curves; of very long ones the least and the greatest value of each stretch."""
-    found: History = run.history()
+    found: History = run.history(names)
     found = found.replace(title="Curves")
     long = [name for name, s in found.series.items() if len(s.steps) > LONG]
     if not long:
@@ -135,6 +211,8 @@ def _made(title: str, make: Any) -> Result | PanelError:
 
 
 def _empty(result: Result | PanelError) -> bool:
+    if isinstance(result, Media):
+        return not result.images and not result.texts
     return any(getattr(result, name, True) in ({}, ()) for name in ("series", "names") if hasattr(result, name))
 
 

@@ -58,6 +58,11 @@ export function numbers(buffer: ArrayBuffer, dtype: ArrayRef['dtype']): Numbers 
   }
 }
 
+/** A text that is too long for the document, kept until another one takes its place. */
+export async function loadText(blob: number): Promise<string> {
+  return new TextDecoder().decode(await gunzip(await bytes(blob)));
+}
+
 export function loadArray(ref: ArrayRef): Promise<Decoded> {
   const key = `${ref.blob} ${ref.dtype} ${ref.shape.join('x')}`;
   let found = arrays.get(key);

@@ -6,6 +6,7 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 export type Meta = Record<string, Json>;
 
 export interface ArrayRef { blob: number; dtype: 'f2' | 'f4' | 'f8' | 'u1' | 'i4'; shape: number[] }
+export interface TextRef { blob: number }
 export interface ImageRef { blob: number; mime: string; width: number; height: number }
 
 export interface Item { name: string; image: ImageRef | null; features: string[] | null }
@@ -67,13 +68,17 @@ export interface LayerSummaryPanel extends PanelBase {
 
 /** Numbers that rise evenly, or an array. */
 export type AxisRef = ArrayRef | { first: number; step: number; count: number };
+/** A series; `asked` where it is not in the document: the studio is asked for it when it is drawn. */
 export interface HistorySeries {
+  asked?: boolean;
   name: string; run: string; group: string; unit: string; steps: AxisRef; values: ArrayRef;
   times: { origin: number; offsets: ArrayRef } | null; epochs: AxisRef | null; samples: AxisRef | null;
 }
 export interface HistoryMark { kind: 'best' | 'overfitting'; series: number; index: number; value: Num | null }
 export interface HistoryPanel extends PanelBase {
   axis: string; runs: string[]; differences: { name: string; values: Json[] }[]; series: HistorySeries[]; marks: HistoryMark[];
+  /** In the studio: series that the document lacks, asked for one by one; `names` is a text, [[run, [name, …]], …]. */
+  more?: { count: number; names: TextRef };
 }
 
 /** `state` of a cell: 0 not recorded, 1 there, 2 NaN or infinite at one of its steps. */
@@ -148,7 +153,7 @@ export interface ReportDocument {
   format: number; title: string; subtitle: string; created: string; version: string;
   facts: [string, string][]; sections: Section[];
   /** In the studio: where the document as it is now is to be asked for, how often, and the state that this one shows. */
-  live?: { address: string; blobs: string; seconds: number; stamp: string; home: string };
+  live?: { address: string; blobs: string; curves: string; seconds: number; stamp: string; home: string };
 }
 
 /** The number that `value` names. */

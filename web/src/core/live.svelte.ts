@@ -1,5 +1,6 @@
 // In the studio a page follows what it shows: it asks for the document again and again, and says when nobody answers.
 import { askFor, keepOnly } from './blobs';
+import { askForCurves } from './series';
 import type { ReportDocument } from './contract';
 
 export interface Shown { report: ReportDocument; trouble: string; updated: number }
@@ -20,12 +21,13 @@ export function follow(report: ReportDocument): Shown {
   const shown = $state<Shown>({ report, trouble: '', updated: Date.now() });
   if (!report.live) return shown;
   askFor(report.live.blobs);
+  askForCurves(report.live.curves);
   let pause = report.live.seconds * 1000;
 
   async function once(): Promise<void> {
     const { address, stamp, seconds } = shown.report.live!;
     const begun = performance.now();
-    const answer = await fetch(`${address}?stamp=${encodeURIComponent(stamp)}`);
+    const answer = await fetch(`${address}${address.includes('?') ? '&' : '?'}stamp=${encodeURIComponent(stamp)}`);
     if (answer.status === 200) {
       const next = (await answer.json()) as ReportDocument;
       // panels of before may still be decoding, so the blocks of both are kept

@@ -31,7 +31,7 @@ def command(folder: Path, everything: bool, console: Console) -> None:
     from fluoroscope.training.store import open_runs
 
     runs = open_runs(folder)
-    found: list[Run] = [runs[name] for name in runs]
+    found: list[Run] = list(runs.values())
     rows = [_entries(run) for run in found]
     limit = None if everything else SHOWN
     console.show(table(COLUMNS, (_cells(row, limit) for row in rows), console.terminal))

@@ -16,7 +16,7 @@ from fluoroscope.render.figures.curves import Points, Smoothing, draw_curve, dra
 from fluoroscope.render.figures.label import clean, number, shortened, title
 from fluoroscope.render.figures.registry import Drawing, drawing
 from fluoroscope.render.figures.spreads import draw_spreads
-from fluoroscope.results.course import best_step, higher_is_better, is_limit, overfitting_onset, pairs
+from fluoroscope.results.course import HELD_OUT, best_step, higher_is_better, is_limit, overfitting_onset, pairs
 from fluoroscope.results.spread import run_groups, spread
 
 if TYPE_CHECKING:
@@ -253,6 +253,8 @@ def _colors(count: int, theme: Theme) -> list[Any]:
 def _marks(ax: Axes, result: History, curves: Curves, found: dict[str, Points], theme: Theme) -> None:
     """The best step of every validation series on these axes, and where overfitting sets in."""
     style: dict[str, Any] = {"fontsize": design.points("xs"), "parse_math": False}
+    if not any(HELD_OUT.search(series.name or key) for key, series in curves.items()):
+        return
     held_out = [p for p in pairs(result) if p.held_out in curves and len(found[p.held_out].values)]
     for pair in held_out:
         series, points = curves[pair.held_out], found[pair.held_out]

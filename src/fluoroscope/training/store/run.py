@@ -167,6 +167,29 @@ class Run:
         """
         return Column(*self._column(name, times=True))
 
+    def columns(self, names: Iterable[str] | None = None) -> dict[str, Column]:
+        """Many series at once, in the order of ``names``, or all in the order of first writing: each as :meth:`column`
+        gives it, but the files are read once.
+
+        Raises:
+            InputError: there is no such series.
+        """
+        asked = None if names is None else list(dict.fromkeys(names))
+        parts: dict[str, list[tuple[Any, Any, Any]]] = {}
+        for file, meta in self._metas():
+            prefix = _prefix(meta)
+            own = None if asked is None else {n[len(prefix) :] for n in asked if n.startswith(prefix)}
+            with opened(file) as reader:
+                for name, found in reader.columns(own).items():
+                    parts.setdefault(prefix + name, []).append(found)
+        for name in asked or ():
+            if name not in parts:
+                self.column(name)  # which says what there is instead
+        return {
+            name: Column(*(c[0] if len(c) == 1 else np.concatenate(c) for c in zip(*parts[name], strict=True)))
+            for name in (parts if asked is None else asked)
+        }
+
     def envelope(self, name: str, buckets: int = 2000) -> Envelope:
         """Least and greatest value in each of at most ``buckets`` stretches of a series: exact, and quick.
 
@@ -186,8 +209,8 @@ class Run:
 
     def history(self, names: Iterable[str] | None = None) -> History:
         """Series as a result that can be drawn and saved; all of them, losses first, where none are named."""
-        chosen = by_interest(self.names()) if names is None else list(names)
-        columns = {name: self.column(name) for name in chosen}
+        found = self.columns(names)
+        columns = {name: found[name] for name in by_interest(found)} if names is None else found
         series = {n: Series(steps=c.steps, values=c.values, times=c.times, group=_group(n)) for n, c in columns.items()}
         config = self.config
         meta = {"run": self.name, "config": config}
@@ -218,7 +241,7 @@ class Run:
             import pandas
         except ImportError as error:
             raise MissingExtra.of("pandas", "tables", "Run.to_pandas") from error
-        columns = {name: self.column(name) for name in self.names()}
+        columns = self.columns()
         sizes = [len(c) for c in columns.values()]
         return pandas.DataFrame(
             {

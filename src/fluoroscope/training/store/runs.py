@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from pathlib import Path
 
 from fluoroscope.errors import FluoroscopeError, InputError, nearest
@@ -51,13 +51,17 @@ class Runs(Mapping[str, Run]):
     def __contains__(self, name: object) -> bool:
         return name in self._found()
 
-    def items(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 (a view like any mapping's, of one look)
+    def items(self) -> ItemsView[str, Run]:
         """Names and runs, of one look at the folder."""
         return self._found().items()
 
-    def values(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def values(self) -> ValuesView[Run]:
         """Runs, of one look at the folder."""
         return self._found().values()
+
+    def keys(self) -> KeysView[str]:
+        """Names, of one look at the folder."""
+        return self._found().keys()
 
     def __repr__(self) -> str:
         return f"Runs({str(self.path)!r}: {', '.join(map(repr, self)) or 'none'})"
