@@ -86,7 +86,7 @@ def test_the_numbers_of_a_step(tmp_path: Path) -> None:
     assert column(tmp_path, "noise_scale_parts/noise")[0] == pytest.approx(noise, rel=1e-5)
     assert column(tmp_path, "noise_scale_parts/gradient")[0] == pytest.approx(gradient, rel=1e-5)
     names = fs.open_runs(tmp_path)["a"].names()
-    assert "noise_scale/standard_error" not in names  # nothing can be said of one pair
+    assert not [n for n in names if n.startswith("noise_scale/")]  # nothing can be said of one pair
 
 
 def test_neither_clipping_nor_the_scale_of_the_loss_matters(tmp_path: Path) -> None:
@@ -238,6 +238,13 @@ def test_the_error_of_a_moving_ratio() -> None:
     assert np.mean(told) == pytest.approx(np.std(values), rel=0.15)
     assert np.mean(known) == pytest.approx(np.std(values), rel=0.15)
     assert math.isnan(MovingRatio().value)
+    assert seeing.sure
+    assert not MovingRatio().sure
+    unsure = MovingRatio()
+    for denominator in (1.0, -1.0, 1.0):
+        unsure.add(5.0, denominator)
+    assert unsure.value > 0
+    assert not unsure.sure
     assert math.isnan(ratio_error(1.0, -1.0, covariance))
 
 

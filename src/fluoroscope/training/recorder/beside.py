@@ -217,11 +217,10 @@ class Beside:
         unit, name = (1 / times, "batches") if samples is None else (samples / times, "examples")
         noise, gradient = moving.means
         found = {"noise_scale_parts/noise": noise, "noise_scale_parts/gradient": gradient}
-        if moving.value == moving.value:
+        if moving.sure:
             found[f"noise_scale/{name}"] = moving.value * unit
-            found["noise_scale/batch"] = 1.0 if samples is None else float(samples)
-        if moving.standard_error == moving.standard_error:
             found["noise_scale/standard_error"] = moving.standard_error * unit
+            found["noise_scale/batch"] = 1.0 if samples is None else float(samples)
         return found
 
     def noise_scale(self, loss_of: Callable[[Any], Any], batch: Any, parts: int) -> tuple[NoiseScale, dict[str, float]]:

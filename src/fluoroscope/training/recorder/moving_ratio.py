@@ -56,17 +56,29 @@ class MovingRatio:
         """Of the ratio, to first order: from the covariances where all are known, else from how pairs scatter as if
         they were independent of one another; NaN before there are two.
         """
+        found = self._covariance
+        return math.nan if found is None else ratio_error(*self.means, found)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the denominator is above zero by twice its own standard error, so that the ratio says something."""
+        found = self._covariance
+        return found is not None and self.means[1] > 2 * math.sqrt(max(0.0, float(found[1, 1])))
+
+    @property
+    def _covariance(self) -> Array | None:
+        """Of the two averages (2, 2); None before it can be told."""
         total = 1 - self.decay**self.count
-        if not self.count or math.isnan(self.value):
-            return math.nan
+        if not self.count:
+            return None
         if np.isfinite(self._known).all():
-            return ratio_error(*self.means, self._known / total**2)
+            return self._known / total**2
         share = self._weights / total**2
         if self.count < 2 or not share < 1:
-            return math.nan
+            return None
         means = np.array(self.means)
         scatter = self._squares / total - np.outer(means, means)
-        return ratio_error(*self.means, scatter * share / (1 - share))
+        return scatter * share / (1 - share)
 
 
 def ratio_error(numerator: float, denominator: float, covariance: Array) -> float:

@@ -17,6 +17,7 @@ from fluoroscope.model.activation_watch import ActivationWatch, compiled
 from fluoroscope.results import Array
 from fluoroscope.training.recorder.beside import Beside, Taken
 from fluoroscope.training.recorder.facts import about_model, environment
+from fluoroscope.training.recorder.later import Later
 from fluoroscope.training.recorder.logged import flattened, number, single
 from fluoroscope.training.recorder.machine import Pace, memory
 from fluoroscope.training.recorder.notes import notes_of, update_norm
@@ -24,7 +25,7 @@ from fluoroscope.training.recorder.on_request import OnRequest
 from fluoroscope.training.recorder.optimizer_watch import Measured, OptimizerWatch
 from fluoroscope.training.recorder.order import graph_order
 from fluoroscope.training.recorder.ranks import Ranks
-from fluoroscope.training.recorder.rows import Later, Rows
+from fluoroscope.training.recorder.rows import Rows
 from fluoroscope.training.recorder.scaler import ScalerWatch
 from fluoroscope.training.recorder.settings import Settings
 from fluoroscope.training.recorder.watched import clean_name, parameter_names, unwrapped
@@ -153,7 +154,10 @@ class Recording(OnRequest):
             self._activations.disarm()  # type: ignore[union-attr]
         if self._scaler is not None:
             self._scaler.stop()
-        self._flush()
+        try:
+            self._flush()
+        except RuntimeError as problem:  # an accelerator that failed gives nothing back
+            self.note(f"what was on its way from the accelerator is lost: {problem}".splitlines()[0])
         self._watches.clear()
         if self._writer is not None:
             self._writer.close(state, error)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from fluoroscope.model.activation_watch import QUANTITIES
 from fluoroscope.results import Array
@@ -17,51 +14,10 @@ from fluoroscope.training.recorder.samples import EDGES
 from fluoroscope.training.store.coding import missing
 from fluoroscope.training.store.writer import RunWriter
 
-__all__ = ["Later", "Rows"]
+__all__ = ["Rows"]
 
 QUANTITY = ("gradient", "weight", "update")
 NEVER = missing(1)[0]
-
-
-@dataclass
-class Later:
-    """Tensors on their way to the host, and what is to be done with them there.
-
-    From an accelerator they are copied without waiting; what is to be done is done a step later.
-    """
-
-    tensors: dict[str, torch.Tensor]
-    use: Callable[[dict[str, Array]], None]
-    _events: list[Any] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.waits = any(t.device.type != "cpu" for t in self.tensors.values())
-        if not self.waits:
-            return
-        self.tensors = {k: _sent(t) for k, t in self.tensors.items()}
-        device = torch.accelerator.current_accelerator()
-        if device is not None and device.type == "cuda":
-            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            event.record()
-            self._events.append(event)
-        else:
-            self._events.append(torch.accelerator)
-
-    def finish(self) -> None:
-        """Wait until they have arrived, and use them."""
-        for event in self._events:
-            event.synchronize()
-        self.use({k: t.numpy() for k, t in self.tensors.items()})
-
-
-def _sent(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.device.type == "cpu":
-        return tensor
-    if tensor.device.type == "mps":
-        tensor = tensor.float() if tensor.dtype == torch.float64 else tensor
-        return tensor.to("cpu")
-    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-    return host.copy_(tensor, non_blocking=True)
 
 
 class Rows:
