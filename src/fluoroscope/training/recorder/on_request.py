@@ -84,7 +84,7 @@ class OnRequest:
     def _unseen(self) -> Iterator[None]:
         """Forwards and backwards inside are no part of the training."""
         watch = self._activations
-        waiting = watch is not None and watch.armed and not watch.found
+        waiting = watch is not None and watch.armed and not watch.order
         if watch is not None and waiting:
             watch.disarm()
         try:
