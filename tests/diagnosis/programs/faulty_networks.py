@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from tests.diagnosis.programs.data import clouds, digits, surface, waves
+from tests.diagnosis.programs.data import clouds, digits, surface
 from tests.diagnosis.programs.fitting import fit
-from tests.diagnosis.programs.networks import Recurrent, he, mlp, residual
+from tests.diagnosis.programs.networks import he, mlp, residual
 from tests.diagnosis.programs.program import Lab, faulty
 
 STUCK = ("chance-level", "plateau", "initialization")
@@ -58,23 +58,6 @@ def deep_batch_norm_without_skips(lab: Lab) -> None:
     """Forty-eight dense layers with batch normalization and no skip connections: gradients grow on the way back."""
     model = mlp(64, *[32] * 48, 10, norm=True)
     fit(lab, model, torch.optim.SGD(model.parameters(), 0.01), digits(lab.seed), steps=80, classes=10)
-
-
-@faulty(
-    "exploding-gradients",
-    also=("loss-spikes", "learning-rate-high", "diverging", "plateau", "chance-level", "nan-origin", "initialization"),
-)
-def recurrent_explodes(lab: Lab) -> None:
-    """A recurrent ReLU layer whose recurrence grows, without clipping."""
-
-    class Relu(nn.RNN):
-        def __init__(self, *args: int, **options: bool) -> None:
-            super().__init__(*args, nonlinearity="relu", **options)
-
-    model = Recurrent(Relu, 1, 24, 3)
-    with torch.no_grad():
-        model.rnn.weight_hh_l0.copy_(0.95 * torch.eye(24))
-    fit(lab, model, torch.optim.SGD(model.parameters(), 0.003, momentum=0.9), waves(lab.seed, length=48), classes=3)
 
 
 @faulty("initialization", also=("loss-spikes", "learning-rate-high", "exploding-gradients"))
@@ -259,39 +242,3 @@ def regression_overflows(lab: Lab) -> None:
     """SGD on a regression whose step is too large: weights overflow."""
     model = mlp(8, 32, 32, 1)
     fit(lab, model, torch.optim.SGD(model.parameters(), 3.0), surface(lab.seed), loss=mse_loss)
-
-
-@faulty(
-    "accumulating-gradients",
-    also=(
-        "learning-rate-high",
-        "exploding-gradients",
-        "loss-spikes",
-        "diverging",
-        "dead-units",
-        "plateau",
-        "overfitting",
-    ),
-)
-def gradients_never_zeroed(lab: Lab) -> None:
-    """zero_grad is never called, SGD."""
-    model = mlp(64, 48, 48, 10)
-    fit(lab, model, torch.optim.SGD(model.parameters(), 0.005), digits(lab.seed), zero_grad=False, classes=10)
-
-
-@faulty(
-    "accumulating-gradients",
-    also=(
-        "learning-rate-high",
-        "exploding-gradients",
-        "loss-spikes",
-        "diverging",
-        "dead-units",
-        "plateau",
-        "overfitting",
-    ),
-)
-def gradients_never_zeroed_adam(lab: Lab) -> None:
-    """zero_grad is never called, Adam on a recurrent network."""
-    model = Recurrent(nn.GRU, 1, 20, 3)
-    fit(lab, model, torch.optim.Adam(model.parameters(), 1e-3), waves(lab.seed), zero_grad=False, classes=3)

@@ -281,3 +281,23 @@ def little_data(lab: Lab) -> None:
     model = mlp(64, 64, 10, dropout=0.3)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.1)
     fit(lab, model, optimizer, digits(lab.seed).few(200), steps=120, every=10, classes=10)
+
+
+@healthy
+def full_batch_slowly(lab: Lab) -> None:
+    """All the data at once and small steps: the gradient hardly changes from step to step."""
+    model = mlp(64, 48, 10)
+    optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
+    fit(lab, model, optimizer, digits(lab.seed), size=1297, steps=150, classes=10)
+
+
+@healthy
+def goes_on_with_a_trained_network(lab: Lab) -> None:
+    """A training that goes on where another had arrived: the loss lies low from the first step and stays."""
+    model, data = mlp(64, 48, 10), digits(lab.seed)
+    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+    for x, y in batches(data, 32, 500):
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
+        optimizer.step()
+    fit(lab, model, torch.optim.Adam(model.parameters(), 2e-4), data, classes=10)

@@ -27,6 +27,7 @@ CURVES = {
 
 STATISTICS = (
     "gradient/norm",
+    "gradient/mean",
     "weight/norm",
     "update/norm",
     "update/ratio",

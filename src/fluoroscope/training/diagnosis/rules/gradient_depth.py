@@ -59,7 +59,8 @@ class VanishingGradients(Rule):
         if (weight & np.isfinite(values)).sum() < FEWEST:
             raise Undecided(f"fewer than {FEWEST} weights have a gradient")
         largest = np.nanmax(values)
-        tiny = weight & (values < self.ratio * largest) & (values > 0)
+        once = np.array([np.nanmax(np.where(np.isfinite(v), v, 0.0)) > 0 for v in found.values])  # not cut off
+        tiny = weight & (values < self.ratio * largest) & once
         if not largest > 0 or tiny.sum() < max(2, self.layers * weight.sum()):
             return
         worst = int(np.nanargmin(np.where(tiny, values, np.nan)))

@@ -10,7 +10,7 @@ import numpy as np
 from fluoroscope.results import Finding
 from fluoroscope.training.diagnosis.evidence import Evidence
 from fluoroscope.training.diagnosis.progress import Progress, progress
-from fluoroscope.training.diagnosis.robust import median
+from fluoroscope.training.diagnosis.robust import median, rank_correlation
 from fluoroscope.training.diagnosis.rule import NOT_LEARNING, Rule, Undecided, rule, threshold
 from fluoroscope.training.diagnosis.wording import number, share
 
@@ -61,6 +61,8 @@ class ChanceLevel(Rule):
         late = state.levels[len(state.levels) // 2 :]
         if not np.isfinite(late).all() or (late > (1 + 2 * self.near) * chance).any():
             return
+        if _leaves(state, chance):
+            raise Undecided("the loss has begun to leave chance")
         assert run.loss is not None
         moved = median(run.update_ratio.values) if run.update_ratio is not None else float("nan")
         known = run.facts.classes is not None
@@ -101,6 +103,15 @@ class ChanceLevel(Rule):
             ),
             title="Validation never beats chance",
         )
+
+
+def _leaves(state: Progress, chance: float) -> bool:
+    """Whether the loss goes down steadily in the second half and ends below ``chance`` beyond its noise: recurrent and
+    deep networks often wait there before they learn.
+    """
+    late, errors = (v[len(v) // 2 :] for v in (state.levels, state.errors))
+    steady = rank_correlation(np.arange(len(late)), late)
+    return bool(steady <= -0.6 and state.last < chance - 3 * float(np.median(errors)) / 2**0.5)
 
 
 def _guess(state: Progress) -> int | None:

@@ -10,7 +10,7 @@ from fluoroscope.results import Finding
 from fluoroscope.results.record import Array
 from fluoroscope.training.diagnosis.evidence import Curve, Evidence
 from fluoroscope.training.diagnosis.progress import Progress, progress
-from fluoroscope.training.diagnosis.robust import median, spread, sureness
+from fluoroscope.training.diagnosis.robust import logarithm, median, spread, sureness
 from fluoroscope.training.diagnosis.rule import Rule, Undecided, rule, threshold
 from fluoroscope.training.diagnosis.series_names import words
 from fluoroscope.training.diagnosis.wording import number, share, times
@@ -41,6 +41,7 @@ class LearningRateHigh(Rule):
         "clip the gradient",
     )
     jump: float = threshold(2.0, "largest loss of the first fifth over the first loss", low=1)
+    z: float = threshold(3.5, "robust z-score of that loss among those of the second half")
     gained: float = threshold(0.3, "share of the first loss that is gone at the end, below which nothing was gained")
     rewritten: float = threshold(0.03, "norm of the update over norm of the weight")
     bounce: float = threshold(0.9, "share of steps at which the loss turns, over twenty steps", high=1)
@@ -63,6 +64,8 @@ class LearningRateHigh(Rule):
         factor = top / state.first if state.first > 0 else float("nan")
         noise = 1 + 2 * min(1.0, _noise(loss.known.values))  # the first loss is one batch's
         if not factor >= self.jump * noise or not state.gained < self.gained:
+            return None
+        if not _score(top, loss.known.values) >= self.z:
             return None
         step = int(loss.known.steps[int(early.argmax())])
         return self.finding(
@@ -168,6 +171,15 @@ def _logged_curvature(run: Evidence) -> tuple[Curve, Array, str] | None:
         return None
     bears = 2 * (1 + run.facts.momentum) / np.maximum(run.rate.at(curve.known.steps), 1e-30)
     return curve.known, bears, "2 (1 + momentum) / lr"
+
+
+def _score(value: float, values: Array) -> float:
+    """Robust z-score of the logarithm of a loss among those of the second half; infinite where these do not vary."""
+    late = logarithm(values[len(values) // 2 :])
+    wide = spread(late)
+    if not (value > 0 and np.isfinite(wide)):
+        return float("inf")
+    return (float(np.log10(value)) - median(late)) / max(wide, 1e-12)
 
 
 def _noise(values: Array) -> float:

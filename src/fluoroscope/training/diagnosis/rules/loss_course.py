@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from fluoroscope.results import Finding
+from fluoroscope.results.record import Array
 from fluoroscope.training.diagnosis.evidence import Evidence
 from fluoroscope.training.diagnosis.progress import progress
-from fluoroscope.training.diagnosis.robust import rank_correlation, sureness
+from fluoroscope.training.diagnosis.robust import rank_correlation, spread, sureness
 from fluoroscope.training.diagnosis.rule import NOT_LEARNING, Rule, rule, threshold
 from fluoroscope.training.diagnosis.wording import number, share, times
 
@@ -65,7 +66,8 @@ class Plateau(Rule):
     """The training loss has not fallen for a good part of the run, beyond its noise.
 
     A loss that is near zero has arrived, and gives no finding. Whether a plateau is the end or a saddle, the loss alone
-    does not tell: it is a hint, and a warning only where nothing was ever gained.
+    does not tell: it is a hint, and a warning only where nothing was learned. Accuracy says whether anything was, where
+    it was recorded: a loss can fall without one answer more being right. Else the loss does: it never fell.
     """
 
     name = "plateau"
@@ -104,14 +106,40 @@ class Plateau(Rule):
             return
         step = int(state.ends[since])
         never = (state.first - state.best) < self.gained * abs(state.first) and state.last > 0
-        yield self.finding(
-            "warning" if never else "hint",
+        never |= since == 0 and state.first - state.last < 2 * _scatter(run.loss.known.values)
+        right, chance = _right(run), _chance(run)
+        guessed = right is not None and right < 1.5 * chance
+        learned = right is not None and right >= 1.5 * chance > 0
+        learned |= chance > 0 and state.first < -0.5 * np.log(chance)  # it goes on with a network that knew something
+        text = (
             f"Since step {step}, {share(stood)} of the run, the loss stays at {number(state.last)} "
-            f"(first {number(state.first)}).",
+            f"(first {number(state.first)})"
+        )
+        text += f", and {share(right or 0.0)} of the answers are right, no more than by chance." if guessed else "."
+        yield self.finding(
+            "warning" if guessed or (never and not learned) else "hint",
+            text,
             confidence=sureness(stood, self.part, 0.4),
             steps=(step, int(run.loss.steps[-1])),
             numbers={"share of the run": stood, "loss": state.last, "gained": state.gained},
             curves=(run.loss, run.rate),
             reference=state.last,
-            title="The loss never fell" if never else None,
+            title="The loss never fell" if never else "The loss stands, and nothing was learned" if guessed else None,
         )
+
+
+def _scatter(values: Array) -> float:
+    """Spread of single losses in the second half."""
+    return spread(values[len(values) // 2 :])
+
+
+def _right(run: Evidence) -> float | None:
+    """Accuracy in the last fifth of the run, on training batches where it was recorded there."""
+    curve = run.accuracy or run.val_accuracy
+    values = np.zeros(0) if curve is None else curve.known.values
+    return float(np.mean(values[-max(1, len(values) // 5) :])) if len(values) else None
+
+
+def _chance(run: Evidence) -> float:
+    """Share of right answers by chance; zero where the number of classes is not known."""
+    return 1 / run.facts.classes if run.facts.classes else 0.0

@@ -16,43 +16,59 @@ from fluoroscope.training.diagnosis.wording import number, share
 __all__ = ["MemoryGrowth"]
 
 
+FIRST = 0.2  # of the run, in which caches fill, where the length of an epoch is not known
+
+
 @rule
 class MemoryGrowth(Rule):
-    """Memory in use rises from stretch to stretch over the whole run, after the first fifth in which caches fill."""
+    """Memory in use rises from stretch to stretch to the very end, at a pace that does not slow down.
+
+    Left out is the first epoch, in which caches fill and files are mapped, or the first fifth where the length of an
+    epoch is not known. Peaks, which never fall by their nature, are not looked at.
+    """
 
     name = "memory-growth"
     title = "Memory grows with every step"
     lasting = True
     source = "PyTorch FAQ, My model reports out of memory"
-    least = 40
+    least = 12
     advice = (
         "log loss.item() or loss.detach(): a sum of losses keeps every graph alive",
         "look for lists of tensors that grow",
     )
-    growth: float = threshold(0.3, "growth over the last four fifths, as a share, from which it is told")
+    growth: float = threshold(0.1, "growth over the rest of the run, as a share, from which it is told")
     double: float = threshold(1.0, "growth from which it is a problem")
+    pace: float = threshold(0.25, "growth in the second half of that over the first, below which it slows down")
 
     def find(self, run: Evidence) -> Iterator[Finding]:
         """A finding for each kind of memory that grows."""
-        curves = [c for n in run.history.series if "memory" in words(n) and (c := run.curve(n)) is not None]
-        curves = [c.known for c in curves if len(c.known) >= self.least]
+        names = [n for n in run.history.series if "memory" in words(n) and not words(n) & {"peak", "max"}]
+        curves = [c.known for n in names if (c := run.curve(n)) is not None and len(c.known) >= self.least]
         if not curves:
             raise Undecided(f"memory was not recorded {self.least} times")
         for curve in curves:
-            yield from self._grows(curve)
+            yield from self._grows(curve, run.facts.steps_per_epoch)
 
-    def _grows(self, curve: Curve) -> Iterator[Finding]:
-        levels = blocks(curve.values)[0][4:]
-        growth = float(levels[-1] / levels[0] - 1) if levels[0] > 0 else 0.0
+    def _grows(self, curve: Curve, epoch: int | None) -> Iterator[Finding]:
+        begin, end = float(curve.steps[0]), float(curve.steps[-1])
+        rest = curve.part(begin + (epoch if epoch and 2 * epoch < end - begin else FIRST * (end - begin)), np.inf)
+        levels = blocks(rest.values, 10)[0]
+        if len(levels) < 6 or not levels[0] > 0:
+            return
+        growth = float(levels[-1] / levels[0] - 1)
         if growth < self.growth or (np.diff(levels) > 0).mean() < 0.8:
             return
+        middle = float(levels[len(levels) // 2])
+        if levels[-1] - middle < self.pace * (middle - levels[0]):
+            return
+        per_step = float(levels[-1] - levels[0]) / float(rest.steps[-1] - rest.steps[0])
         yield self.finding(
             "problem" if growth >= self.double else "warning",
-            f"{curve.name} rose from {number(levels[0])} to {number(levels[-1])} ({share(growth)} more), in almost "
-            f"every stretch of the run.",
+            f"{curve.name} rose from {number(levels[0])} to {number(levels[-1])} bytes ({share(growth)} more), in "
+            f"almost every stretch of the run and at an even pace: {number(per_step)} bytes with each step.",
             confidence=sureness(growth, self.growth),
-            steps=(int(curve.steps[len(curve) // 5]), int(curve.steps[-1])),
-            numbers={"growth": growth},
+            steps=(int(rest.steps[0]), int(rest.steps[-1])),
+            numbers={"growth": growth, "per step": per_step},
             curves=(curve,),
             reference=float(levels[0]),
         )

@@ -32,7 +32,8 @@ class Units(Rule):
             values = found.values[row, found.seen[row]]
             late = values[-max(5, len(values) // 3) :]
             late = late[np.isfinite(late)]
-            if len(late) >= 3 and np.median(late) >= least and np.quantile(late, 0.1) >= 0.8 * least:
+            lasts = len(late) >= 3 and np.median(late) >= least and np.quantile(late, 0.1) >= 0.8 * least
+            if lasts and late[-1] >= np.median(late) - 0.1:  # not about to recover
                 yield name, float(np.median(late)), float(values[0]), row
 
     def find(self, run: Evidence) -> Iterator[Finding]:
@@ -82,7 +83,7 @@ class DeadUnits(Units):
         "look for large negative biases and inputs that are not centred",
         "LeakyReLU or GELU, which keep a gradient",
     )
-    few: float = threshold(0.6, "share of a layer's units from which it is told", high=1)
+    few: float = threshold(0.67, "share of a layer's units from which it is told", high=1)
     many: float = threshold(0.9, "share from which it is a problem", high=1)
 
 
