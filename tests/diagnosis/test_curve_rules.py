@@ -29,6 +29,15 @@ def test_a_loss_that_jumps_and_never_comes_back() -> None:
     assert not asked("learning-rate-high", history(loss=back), moving(1e-3))
 
 
+def test_one_odd_batch_is_no_jump_of_the_learning_rate() -> None:
+    loss = noisy(np.full(S, 2.3), 0.02)
+    loss[30] = 300.0
+    assert not asked("learning-rate-high", history(loss=loss), moving(1e-3))
+    heavy = noisy(np.full(S, 0.1), 0.6)  # goes on with a trained network: noise of small losses
+    heavy[0], heavy[30:33] = 0.08, 0.3
+    assert not asked("learning-rate-high", history(loss=heavy), moving(1e-3))
+
+
 def test_weights_that_are_rewritten_without_gain() -> None:
     stuck = history(loss=noisy(np.full(S, 2.3), 0.02))
     assert [f.severity for f in asked("learning-rate-high", stuck, moving(0.1))] == ["problem"]
@@ -96,6 +105,19 @@ def test_a_plateau_and_its_beginning() -> None:
     assert not asked("plateau", history(loss=noisy(np.linspace(2.3, 0.5, S), 0.02)))
     assert not asked("plateau", history(loss=falling(end=0.001)))  # arrived
     assert [f.severity for f in asked("plateau", history(loss=noisy(np.full(S, 2.3), 0.02)))] == ["warning"]
+
+
+def test_a_plateau_is_a_warning_where_no_more_answers_are_right() -> None:
+    loss = 0.09 + 0.13 * np.exp(-np.arange(S) / 8) + 1e-3 * np.random.default_rng(0).standard_normal(S)
+    chance, learned = noisy(np.full(S, 0.1), 0.1), noisy(np.full(S, 0.6), 0.1)
+    plateau = {name: history(loss=loss, accuracy=right) for name, right in (("chance", chance), ("learned", learned))}
+    assert [f.severity for f in asked("plateau", plateau["chance"], classes=10)] == ["warning"]
+    assert [f.severity for f in asked("plateau", plateau["learned"], classes=10)] == ["hint"]
+    assert [f.severity for f in asked("plateau", plateau["chance"])] == [
+        "hint"
+    ]  # how many classes there are is unknown
+    goes_on = history(loss=noisy(np.full(S, 0.1), 0.05), accuracy=np.full(S, 0.98))
+    assert [f.severity for f in asked("plateau", goes_on, classes=10)] == ["hint"]
 
 
 def overfit(rise: float, accuracy: object = None) -> object:
@@ -169,6 +191,12 @@ def test_a_loss_that_stays_at_chance() -> None:
     assert not asked("chance-level", history(loss=falling()), classes=10)
 
 
+def test_a_loss_that_begins_to_leave_chance_has_not_stayed_there() -> None:
+    leaving = LN10 - np.concatenate([np.zeros(S // 2), np.linspace(0, 0.06, S // 2)])
+    found = ask("chance-level", history(loss=noisy(leaving, 0.005)), moving(1e-3), classes=10)
+    assert found.skipped["chance-level"] == "the loss has begun to leave chance"
+
+
 def test_validation_that_never_beats_chance() -> None:
     steps = np.arange(10, S + 1, 10)
     run = history(loss=falling(end=0.01), val_loss=(steps, np.linspace(LN10, 6, 30)))
@@ -214,5 +242,20 @@ def test_a_schedule_that_ended() -> None:
 def test_memory_that_grows() -> None:
     grows = history(loss=falling(), **{"memory/process": np.linspace(1e9, 4e9, S)})
     assert [f.severity for f in asked("memory-growth", grows)] == ["problem"]
+    (found,) = asked("memory-growth", grows)
+    assert found.numbers["per step"] == pytest.approx(3e9 / (S - 1), rel=0.05)
+    slow = history(loss=falling(), **{"memory/process": np.linspace(1e9, 1.3e9, S)})
+    assert [f.severity for f in asked("memory-growth", slow)] == ["warning"]
+    rare = history(loss=falling(), **{"memory/process": (np.arange(1, S + 1, 20), np.linspace(1e9, 4e9, 15))})
+    assert [f.severity for f in asked("memory-growth", rare)] == ["problem"]  # as fs.record looks at it
+
+
+def test_memory_that_fills_or_slows_down_is_no_leak() -> None:
     caches = np.minimum(np.linspace(1e9, 12e9, S), 2e9)  # fills and stays
-    assert not asked("memory-growth", history(loss=falling(), **{"memory/process": caches}))
+    slows = 1e9 + 1e9 * (1 - np.exp(-np.arange(S) / 60))
+    for memory in (caches, slows):
+        assert not asked("memory-growth", history(loss=falling(), **{"memory/process": memory}))
+    epoch = np.minimum(np.linspace(1e9, 4e9, S), 2.2e9)  # the first epoch fills a cache for 120 steps
+    assert not asked("memory-growth", history(loss=falling(), **{"memory/process": epoch}), steps_per_epoch=120)
+    peak = history(loss=falling(), **{"memory/accelerator_peak": np.linspace(1e9, 4e9, S)})
+    assert "memory-growth" in ask("memory-growth", peak).skipped

@@ -12,14 +12,13 @@ SEED = 0
 FAULTY = [name for name, p in PROGRAMS.items() if p.fault]
 HEALTHY = [name for name, p in PROGRAMS.items() if not p.fault]
 SLOW = {"resnet", "residual_deep", "transformer_text", "transformer_post_norm", "deep_batch_norm_without_skips",
-        "softmax_twice_deep", "transformer_too_fast"}  # fmt: skip
+        "softmax_twice_deep", "transformer_too_fast", "wide_batch_norm_without_skips"}  # fmt: skip
 """More than a second; measured by the bench."""
 
 
 def test_the_library_is_large_and_has_both_kinds() -> None:
     assert len(FAULTY) >= 25 and len(HEALTHY) >= 25
-    assert {PROGRAMS[n].fault for n in FAULTY} <= set(rules())
-    assert len({PROGRAMS[n].fault for n in FAULTY}) >= 18
+    assert {PROGRAMS[n].fault for n in FAULTY} >= set(rules())  # a rule that no program asks for is not measured
 
 
 @pytest.mark.slow

@@ -32,6 +32,20 @@ def test_vanished_gradients_that_the_optimizer_rescales_are_a_hint() -> None:
     assert [f.severity for f in asked("vanishing-gradients", history(), made)] == ["hint"]
 
 
+def test_gradients_that_grow_on_their_way_back_do_not_vanish() -> None:
+    levels = 1e-1 * 0.2 ** np.arange(8)[:, None] * FLAT
+    assert not asked("vanishing-gradients", history(), tensors(LAYERS, gradient_norm=noisy(levels)))
+
+
+def test_a_gradient_that_became_zero_has_vanished_and_one_that_always_was_has_not() -> None:
+    levels = noisy(FLAT)
+    levels[:4, 5:] = 0.0
+    (found,) = asked("vanishing-gradients", history(), tensors(LAYERS, gradient_norm=levels))
+    assert found.layers == LAYERS[:4]
+    levels[:4] = 0.0  # cut off: another rule tells of it
+    assert not asked("vanishing-gradients", history(), tensors(LAYERS, gradient_norm=levels))
+
+
 def test_biases_with_tiny_gradients_are_no_vanishing() -> None:
     names = tuple(n for i in range(4) for n in (f"{i}.weight", f"{i}.bias"))
     levels = np.where(np.arange(8) % 2, 1e-9, 1.0)[:, None] * FLAT
@@ -57,6 +71,60 @@ def test_a_burst_of_the_gradient_that_costs_loss() -> None:
     assert found.numbers["times the median before"] == pytest.approx(500, rel=0.1)
     quiet = asked("exploding-gradients", history(loss=falling(steps=S)), tensors(("w.weight",), gradient_norm=norms))
     assert [f.severity for f in quiet] == ["hint"]
+
+
+def test_what_a_burst_costs_is_measured_by_what_had_been_gained() -> None:
+    norms, steps = noisy(np.ones((1, S))), np.arange(S)
+    norms[0, 119] = 500.0
+    for top, severity in ((2.0, "problem"), (1.05, "warning"), (0.6, "hint")):
+        loss = falling(end=0.1, noise=0.001, steps=S)
+        before, first = float(np.median(loss[114:119])), float(np.median(loss[:20]))
+        loss[121] = top
+        (found,) = asked("exploding-gradients", history(loss=loss), tensors(("w.weight",), gradient_norm=norms))
+        rise = (max(loss[119:130]) - before) / (first - before)
+        assert found.severity == severity
+        assert found.numbers["rise of the loss over the gain"] == pytest.approx(rise if rise >= 0.01 else 0.0)
+    hard = 2.3 * np.exp(-steps / 10) + 1e-3  # a loss of one hard example, a hundred times the median, costs nothing
+    hard[121] = 0.1
+    (found,) = asked("exploding-gradients", history(loss=hard), tensors(("w.weight",), gradient_norm=norms))
+    assert found.severity == "hint"
+
+
+def test_earlier_bursts_do_not_hide_a_burst() -> None:
+    random = np.random.default_rng(0)
+    norms = 10 ** (0.4 * random.standard_normal((1, S)))  # a wide past: 0.4 decades
+    norms[0, 119] = 10 ** (3.5 * 0.4 + 0.6)
+    loss = falling(noise=0.02, steps=S)
+    loss[120:125] = 3.0
+    (found,) = asked("exploding-gradients", history(loss=loss), tensors(("w.weight",), gradient_norm=norms))
+    assert (found.severity, found.steps) == ("problem", (120, 120))
+
+
+def test_a_burst_that_throws_the_weights_where_nothing_is_learned_is_a_warning() -> None:
+    norms, loss = noisy(np.ones((1, S))), noisy(np.full(S, 1.1), 0.02)
+    norms[0, 49] = 500.0
+    update = 1e-3 * norms
+    made = tensors(("w.weight",), gradient_norm=norms, update_norm=update)
+    assert [f.severity for f in asked("exploding-gradients", history(loss=loss), made)] == ["warning"]
+    clipped = tensors(("w.weight",), gradient_norm=norms, update_norm=noisy(np.full((1, S), 1e-3)))
+    assert [f.severity for f in asked("exploding-gradients", history(loss=loss), clipped)] == ["hint"]
+    learns = history(loss=falling(noise=0.02, steps=S))
+    assert [f.severity for f in asked("exploding-gradients", learns, made)] == ["hint"]
+
+
+def test_a_gradient_that_runs_away_until_nothing_is_finite() -> None:
+    norms, loss = noisy(np.ones((2, 40))), noisy(np.full(40, 2.3), 0.02)
+    norms[1, 26:30] = 10.0 ** np.array([2, 4, 8, 16])
+    norms[:, 30:], loss[30:] = np.nan, np.nan
+    (found,) = asked("exploding-gradients", history(loss=loss), tensors(("a.weight", "b.weight"), gradient_norm=norms))
+    assert (found.severity, found.layers, found.steps[-1]) == ("problem", ("b.weight",), 30)
+    assert found.numbers["times the norm before"] == pytest.approx(1e16 / np.sqrt(2), rel=0.1)
+    norms[1, 26:30] = 1.0  # NaN out of nothing: no explosion
+    assert not asked("exploding-gradients", history(loss=loss), tensors(("a.weight", "b.weight"), gradient_norm=norms))
+    norms[1, 26:30] = 10.0 ** np.array([2, 4, 8, 16])
+    norms[:, 31:], loss[30:] = 1.0, 2.3  # one step that a gradient scaler left out
+    found = asked("exploding-gradients", history(loss=loss), tensors(("a.weight", "b.weight"), gradient_norm=norms))
+    assert "afterwards nothing is finite" not in "".join(f.evidence for f in found)
 
 
 def test_heavy_noise_of_the_gradient_is_no_burst() -> None:
@@ -111,6 +179,8 @@ def test_layers_whose_units_say_nothing(rule: str, quantity: str) -> None:
     share = np.stack([np.full(S, 0.1), np.full(S, 0.95), np.full(S, 0.2)])
     (found,) = asked(rule, history(), tensors(("a", "b", "c"), **{f"activation_{quantity}": share}))
     assert (found.severity, found.layers) == ("problem", ("b",))
+    share[1, -40:] = np.linspace(0.95, 0.8, 40)  # coming back
+    assert not asked(rule, history(), tensors(("a", "b", "c"), **{f"activation_{quantity}": share}))
     share[1] = 0.4
     assert not asked(rule, history(), tensors(("a", "b", "c"), **{f"activation_{quantity}": share}))
     share[1, :100] = 0.95  # recovered since
@@ -150,6 +220,30 @@ def test_gradients_that_add_up() -> None:
     assert not asked("accumulating-gradients", history(), tensors(("w.weight",), gradient_norm=single))
     smooth = np.exp(-np.linspace(0, 3, S))[None]  # full batch
     assert not asked("accumulating-gradients", history(), tensors(("w.weight",), gradient_norm=smooth))
+
+
+def means(kind: str, count: int = 6) -> np.ndarray:
+    """Mean entries (L, S) of gradients: of batches, of their sum, of a full batch, of one that escapes a saddle."""
+    random = np.random.default_rng(4)
+    level = random.uniform(0.3, 1.0, (count, 1)) * random.choice([-1, 1], (count, 1))
+    batch = level + random.standard_normal((count, S))
+    smooth = level * np.exp(-np.linspace(0, 3, S))
+    made = {"batch": batch, "sum": np.cumsum(batch, 1), "full": smooth, "escape": level * 1e-3 * 1.1 ** np.arange(S)}
+    return np.asarray(made[kind])
+
+
+def test_sums_of_gradients_are_told_by_changes_that_are_not_undone() -> None:
+    names, level = tuple(f"{i}.weight" for i in range(6)), noisy(np.ones((6, S)))  # norms that tell nothing
+    made = {k: tensors(names, gradient_norm=level, gradient_mean=means(k)) for k in ("batch", "sum", "full", "escape")}
+    (found,) = asked("accumulating-gradients", history(), made["sum"])
+    assert (found.severity, found.layers) == ("problem", names)
+    changes = np.diff(means("sum")[:, :64], axis=1)
+    share = np.median(np.median(np.abs(changes), 1) / np.median(np.abs(means("sum")[:, 16:64]), 1))
+    assert found.numbers["change"] == pytest.approx(share)
+    undone = np.median((changes[:, 1:] * changes[:, :-1]).mean(1) / (changes**2).mean(1))
+    assert found.numbers["correlation of changes"] == pytest.approx(undone, abs=0.1)
+    for kind in ("batch", "full", "escape"):
+        assert not asked("accumulating-gradients", history(), made[kind]), kind
 
 
 def test_a_gradient_that_is_always_clipped() -> None:

@@ -88,6 +88,13 @@ def sums_without_normalization(lab: Lab) -> None:
     fit(lab, model, torch.optim.SGD(model.parameters(), 0.003, momentum=0.9), digits(lab.seed), classes=10)
 
 
+@faulty("gradients-grow-backwards", also=(*EXPLODES, "exploding-gradients"))
+def wide_batch_norm_without_skips(lab: Lab) -> None:
+    """Forty layers of 48 units with batch normalization and no skip connections, Adam."""
+    model = mlp(64, *[48] * 40, 10, norm=True)
+    fit(lab, model, torch.optim.Adam(model.parameters(), 1e-3), digits(lab.seed), steps=60, classes=10)
+
+
 ADDED = (
     "learning-rate-high",
     "exploding-gradients",

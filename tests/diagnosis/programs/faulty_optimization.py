@@ -98,6 +98,14 @@ def clipped_to_nothing(lab: Lab) -> None:
     fit(lab, model, torch.optim.SGD(model.parameters(), 0.05), digits(lab.seed), clip=1e-3, classes=10)
 
 
+@faulty("clipping-always", also=("learning-rate-low", "plateau", "chance-level"))
+def clipped_to_nothing_cnn(lab: Lab) -> None:
+    """Gradients clipped to a norm of 0.002, SGD with momentum on a convolutional network."""
+    model = cnn()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    fit(lab, model, optimizer, digits(lab.seed, images=True), clip=2e-3, classes=10)
+
+
 @faulty(
     "weights-collapse",
     also=(
@@ -146,6 +154,13 @@ def wrong_sign(lab: Lab) -> None:
     fit(lab, model, torch.optim.SGD(model.parameters(), 0.01), clouds(lab.seed), sign=-1.0, classes=4)
 
 
+@faulty("diverging", also=("exploding-gradients", "learning-rate-high", "overfitting"))
+def wrong_sign_regression(lab: Lab) -> None:
+    """The squared error of a regression is maximized, Adam."""
+    model = mlp(8, 32, 1)
+    fit(lab, model, torch.optim.Adam(model.parameters(), 1e-3), surface(lab.seed), sign=-1.0, loss=mse_loss)
+
+
 @faulty("loss-spikes", also=("exploding-gradients", "learning-rate-high"))
 def corrupted_batches(lab: Lab) -> None:
     """A few batches arrive a hundred times too bright."""
@@ -158,3 +173,13 @@ def corrupted_batches(lab: Lab) -> None:
             yield (x * 100 if step in (120, 171, 233, 260) else x), y
 
     fit(lab, model, torch.optim.Adam(model.parameters(), 1e-3), data, stream=stream(), classes=10)
+
+
+@faulty("loss-spikes", also=("exploding-gradients", "plateau"))
+def outlying_targets(lab: Lab) -> None:
+    """Four of the targets of a regression are sixty times too large, under a squared error."""
+    data, model = surface(lab.seed), mlp(8, 48, 1)
+    y = data.y.clone()
+    y[torch.randperm(len(y))[:4]] *= 60
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    fit(lab, model, optimizer, data.replace(y=y), loss=mse_loss, steps=300)

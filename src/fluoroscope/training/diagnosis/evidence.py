@@ -193,6 +193,20 @@ class Evidence:
         squares = np.where(found.seen, found.values, 0.0) ** 2
         return Curve("gradient norm", found.steps[keep], np.sqrt(squares.sum(0))[keep])
 
+    def largest_gradients(self, step: int) -> tuple[str, ...]:
+        """The tensors that hold half of the squared norm of the gradient at ``step``, largest first."""
+        found = self.statistic("gradient/norm")
+        if found is None or step not in found.steps:
+            return ()
+        column = found.values[:, int(np.flatnonzero(found.steps == step)[0])]
+        column = np.nan_to_num(column, nan=0.0, posinf=np.finfo(float).max)
+        largest = float(column.max())
+        if not largest > 0:
+            return ()
+        order = np.argsort(-column)
+        shares = np.cumsum((column[order] / largest) ** 2)
+        return tuple(found.names[i] for i in order[: int(np.searchsorted(shares, 0.5 * shares[-1])) + 1])
+
     @cached_property
     def total_weight(self) -> Curve | None:
         """Norm of all weights (biases left out) at each step."""

@@ -25,9 +25,9 @@ class AccumulatingGradients(Rule):
 
     Three things are asked of the mean entry m of each tensor's gradient over the first steps, medians over tensors.
     Its change d from step to step is small beside m. Changes of a fresh gradient undo one another, since a mini-batch
-    with a high m is followed by an ordinary one: their correlation from step to step is -1/2 for independent batches;
-    those of a sum are fresh gradients, which do not. And the first m, a sum of one, is of the size of d and small
-    beside the sum that follows; the smooth gradient of a full batch fails here.
+    with a high m is followed by an ordinary one: their correlation from step to step is -1/2 for independent batches.
+    The changes of a sum are fresh gradients, which undo nothing; near 1 there are no batches, and nothing is said. And
+    the first m, a sum of one, is of the size of d and small beside the sum that follows.
 
     Where only norms were recorded: the norm grows over the first steps in proportion to the step (to its root for
     independent gradients), and it is smooth ever after.
@@ -41,6 +41,7 @@ class AccumulatingGradients(Rule):
     advice = ("call optimizer.zero_grad() once before each backward (or after each step)",)
     change: float = threshold(0.25, "change of the mean entry from step to step over the mean entry")
     undone: float = threshold(-0.25, "correlation of that change from step to step, -1/2 for independent ones", low=-1)
+    fluid: float = threshold(0.85, "the same correlation, beyond which the gradient flows without batches", high=1)
     first: float = threshold(5.0, "first mean entry over its change in the first steps, or the reverse", low=1)
     grown: float = threshold(0.35, "first mean entry over that of later steps, at most")
     power: float = threshold(0.42, "power of the step with which the norm grows over the first steps", low=0.3)
@@ -57,13 +58,16 @@ class AccumulatingGradients(Rule):
 
     def _sum(self, run: Evidence, curve: Curve) -> Finding | None:
         means = run.statistic("gradient/mean")
-        rows = [] if means is None else [_looked_at(row[:LAST]) for row in means.values]
-        known = np.array([row for row in rows if row is not None])
-        if not len(known):
+        rows = (
+            {} if means is None else {n: _looked_at(r[:LAST]) for n, r in zip(means.names, means.values, strict=True)}
+        )
+        seen = {name: row for name, row in rows.items() if row is not None}
+        if not seen:
             return None
+        known = np.array(list(seen.values()))
         change, undone, first, grown = (float(v) for v in np.median(known, axis=0))
         first = 2**first
-        if change > self.change or undone < self.undone or grown > self.grown:
+        if change > self.change or not self.undone <= undone <= self.fluid or grown > self.grown:
             return None
         if not 1 / self.first <= first <= self.first:
             return None
@@ -76,6 +80,7 @@ class AccumulatingGradients(Rule):
             f"first gradient was: each step adds to a sum. Its norm went from {number(curve.values[0])} to "
             f"{number(curve.values[last])}.",
             confidence=0.95,
+            layers=tuple(seen),
             steps=(int(curve.steps[0]), int(curve.steps[last])),
             numbers={
                 "change": change,

@@ -61,7 +61,7 @@ class ExplodingGradients(Rule):
             yield away
         elif len(curve) >= Rule.least:
             bursts = self._bursts(curve, run.loss)
-            growth = None if bursts.any() else self._growth(curve)
+            growth = None if bursts.any() else self._growth(run, curve)
             if bursts.any():
                 yield self._burst(run, curve, bursts)
             elif growth is not None:
@@ -80,7 +80,7 @@ class ExplodingGradients(Rule):
         factor = float(curve.values[top] / base)
         if not factor >= self.early or top < end - 1:
             return None
-        layers = _largest(run, int(curve.steps[top]))
+        layers = run.largest_gradients(int(curve.steps[top]))
         return self.finding(
             "problem",
             f"The norm of the gradient grew from {number(base)} to {number(curve.values[top])}, {times(factor)}, at "
@@ -123,7 +123,7 @@ class ExplodingGradients(Rule):
         base = median(before) if len(before) >= EARLY else median(curve.values)
         costs = [_cost(run.loss, float(s)) for s in curve.steps[bursts]]
         cost = max(costs, key=lambda c: np.nan_to_num(c.share, nan=-1.0))
-        layers = _largest(run, step)
+        layers = run.largest_gradients(step)
         count = int(bursts.sum())
         severity: Severity = "hint"
         if cost.share >= self.told:
@@ -154,7 +154,7 @@ class ExplodingGradients(Rule):
             reference=base,
         )
 
-    def _growth(self, curve: Curve) -> Finding | None:
+    def _growth(self, run: Evidence, curve: Curve) -> Finding | None:
         levels = blocks(logarithm(curve.values), 10)[0]
         levels = levels[np.isfinite(levels)]
         if len(levels) < 6 or levels[-1] - levels[0] < np.log10(self.early) or levels[-1] < levels.max() - 0.3:
@@ -162,10 +162,13 @@ class ExplodingGradients(Rule):
         if (np.diff(levels) > -0.1).mean() < 0.8:
             return None
         factor = float(10 ** (levels[-1] - levels[0]))
+        layers = run.largest_gradients(int(curve.known.steps[-1]))
         return self.finding(
             "problem",
-            f"The norm of the gradient grew {times(factor)} over the run and is still growing.",
+            f"The norm of the gradient grew {times(factor)} over the run and is still growing; most of it is in "
+            f"{named(layers)}.",
             confidence=sureness(factor, self.early),
+            layers=layers,
             steps=(int(curve.steps[0]), int(curve.steps[-1])),
             numbers={"last over first tenth": factor},
             curves=(curve,),
@@ -229,16 +232,3 @@ def _lost(loss: Curve | None, step: float) -> bool:
     """Whether no loss after ``step`` is finite, and there is one that is not."""
     after = np.zeros(0) if loss is None else loss.part(step, np.inf).values
     return bool(after.size) and not np.isfinite(after[1:] if after.size > 1 else after).any()
-
-
-def _largest(run: Evidence, step: int) -> tuple[str, ...]:
-    """The tensors that hold half of the squared norm at ``step``, largest first."""
-    found = run.statistic("gradient/norm")
-    if found is None or step not in found.steps:
-        return ()
-    column = np.nan_to_num(
-        found.values[:, int(np.flatnonzero(found.steps == step)[0])], nan=0.0, posinf=np.finfo(float).max ** 0.4
-    )
-    order = np.argsort(-column)
-    shares = np.cumsum(column[order] ** 2) / max(float((column**2).sum()), np.finfo(float).tiny)
-    return tuple(found.names[i] for i in order[: int(np.searchsorted(shares, 0.5)) + 1])

@@ -29,8 +29,8 @@ class VanishingGradients(Rule):
     """Many layers get a gradient that is tiny beside that of the layer with the largest.
 
     Compared are medians over the first half of the run of each weight's gradient norm with the largest of all
-    parameters: a ratio within one network, no absolute size. Adam and its kin rescale gradients; where the tiny ones
-    move their weights as far as the others', it is a hint.
+    parameters, which has to come after them in the network: a ratio within one network, no absolute size. Adam and its
+    kin rescale gradients; where the tiny ones move their weights as far as the others', it is a hint.
     """
 
     name = "vanishing-gradients"
@@ -60,7 +60,8 @@ class VanishingGradients(Rule):
             raise Undecided(f"fewer than {FEWEST} weights have a gradient")
         largest = np.nanmax(values)
         once = np.array([np.nanmax(np.where(np.isfinite(v), v, 0.0)) > 0 for v in found.values])  # not cut off
-        tiny = weight & (values < self.ratio * largest) & once
+        before = np.arange(len(values)) < int(np.nanargmax(values))  # in the network, so after it on the way back
+        tiny = weight & (values < self.ratio * largest) & once & before
         if not largest > 0 or tiny.sum() < max(2, self.layers * weight.sum()):
             return
         worst = int(np.nanargmin(np.where(tiny, values, np.nan)))

@@ -108,4 +108,5 @@ class Initialization(Rule):
             layers=zero,
             steps=(int(weights.steps[0]),),
             numbers={"weights": len(zero), "median norm": median(weights.values[:, 0])},
+            curves=[weights.curve(weights.names.index(n)) for n in zero[:4]],
         )

@@ -41,6 +41,7 @@ class LearningRateHigh(Rule):
         "clip the gradient",
     )
     jump: float = threshold(2.0, "largest loss of the first fifth over the first loss", low=1)
+    around: float = threshold(1.1, "median of the five losses around it over the first loss", low=1)
     z: float = threshold(3.5, "robust z-score of that loss among those of the second half")
     gained: float = threshold(0.3, "share of the first loss that is gone at the end, below which nothing was gained")
     rewritten: float = threshold(0.03, "norm of the update over norm of the weight")
@@ -65,9 +66,11 @@ class LearningRateHigh(Rule):
         noise = 1 + 2 * min(1.0, _noise(loss.known.values))  # the first loss is one batch's
         if not factor >= self.jump * noise or not state.gained < self.gained:
             return None
-        if not _score(top, loss.known.values) >= self.z:
+        place = int(early.argmax())
+        around = median(loss.known.values[max(0, place - 2) : place + 3])  # one odd batch is alone among others
+        if around < self.around * state.first or not _score(top, loss.known.values) >= self.z:
             return None
-        step = int(loss.known.steps[int(early.argmax())])
+        step = int(loss.known.steps[place])
         return self.finding(
             "problem",
             f"The loss jumped from {number(state.first)} to {number(top)} at step {step}, and at the end is "
@@ -91,6 +94,7 @@ class LearningRateHigh(Rule):
             f"A typical step changes a weight by {share(typical)} of its norm, usual is about 0.1 %, and the loss is "
             f"{number(state.last)} after {number(state.first)} at the start.",
             confidence=sureness(typical, self.rewritten),
+            layers=_most_rewritten(run, self.rewritten),
             steps=(int(curve.steps[0]), int(curve.steps[-1])),
             numbers={"update over weight": typical, "gained": state.gained},
             curves=(curve, run.loss),
@@ -171,6 +175,15 @@ def _logged_curvature(run: Evidence) -> tuple[Curve, Array, str] | None:
         return None
     bears = 2 * (1 + run.facts.momentum) / np.maximum(run.rate.at(curve.known.steps), 1e-30)
     return curve.known, bears, "2 (1 + momentum) / lr"
+
+
+def _most_rewritten(run: Evidence, least: float) -> tuple[str, ...]:
+    """Weights whose typical update over weight is at least that, largest first."""
+    found = run.statistic("update/ratio")
+    if found is None:
+        return ()
+    sizes = {n: median(v) for n, v, weight in zip(found.names, found.values, found.is_weight, strict=True) if weight}
+    return tuple(n for n in sorted(sizes, key=lambda n: -np.nan_to_num(sizes[n])) if sizes[n] >= least)
 
 
 def _score(value: float, values: Array) -> float:

@@ -68,6 +68,7 @@ class LossSpikes(Rule):
             f"to {number(curve.values[worst])} from {number(middle[worst])}: {times(share)} what had been gained, "
             f"robust z-score {number(score)}.",
             confidence=sureness(share, self.gained),
+            layers=run.largest_gradients(int(curve.steps[worst])),
             steps=(int(curve.steps[events[0]]), int(curve.steps[events[-1]])),
             numbers={"spikes": len(events), "height over gain": share, "z": score, "loss": float(curve.values[worst])},
             curves=(curve, run.total_gradient),

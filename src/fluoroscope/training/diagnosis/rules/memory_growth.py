@@ -61,7 +61,8 @@ class MemoryGrowth(Rule):
         middle = float(levels[len(levels) // 2])
         if levels[-1] - middle < self.pace * (middle - levels[0]):
             return
-        per_step = float(levels[-1] - levels[0]) / float(rest.steps[-1] - rest.steps[0])
+        between = (1 - 1 / len(levels)) * float(rest.steps[-1] - rest.steps[0])  # the middles of first and last stretch
+        per_step = float(levels[-1] - levels[0]) / between
         yield self.finding(
             "problem" if growth >= self.double else "warning",
             f"{curve.name} rose from {number(levels[0])} to {number(levels[-1])} bytes ({share(growth)} more), in "

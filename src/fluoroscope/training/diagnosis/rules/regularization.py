@@ -54,11 +54,22 @@ class WeightsCollapse(Rule):
             f"The norm of all weights fell from {number(curve.values[0])} to {number(curve.values[-1])} "
             f"({share(ratio)}), and the loss is {number(state.last)} after {number(state.best)} at its best.",
             confidence=sureness(ratio, self.shrunk, 0.5),
+            layers=_shrunk(run, self.shrunk),
             steps=(int(curve.steps[0]), int(curve.steps[-1])),
             numbers={"last over first norm": ratio, "gained": state.gained, "lost since the best": worse},
             curves=(curve, loss),
             reference=float(curve.values[0]),
         )
+
+
+def _shrunk(run: Evidence, most: float) -> tuple[str, ...]:
+    """Weights whose norm at the end is at most that share of the first."""
+    found = run.statistic("weight/norm")
+    if found is None:
+        return ()
+    found = found.rows(found.is_weight)
+    ends = [(v[s][0], median(v[s][-5:])) for v, s in zip(found.values, found.seen, strict=True)]
+    return tuple(n for n, (first, last) in zip(found.names, ends, strict=True) if last <= most * first)
 
 
 @rule

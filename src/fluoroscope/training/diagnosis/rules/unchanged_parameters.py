@@ -60,7 +60,7 @@ class UnchangedParameters(Rule):
             reasons.setdefault(self._reason(str(name), norms, frozen, run, sizes), []).append(str(name))
         for reason, found in reasons.items():
             if reason:
-                yield self._tell(reason, found, len(names) + sum(map(len, aside.values())), weights)
+                yield self._tell(reason, found, len(names) + sum(map(len, aside.values())), weights, run)
 
     def _reason(
         self, name: str, norms: dict[str, float], frozen: frozenset[str], run: Evidence, sizes: dict[str, float]
@@ -78,7 +78,7 @@ class UnchangedParameters(Rule):
         hidden = rate * norms[name] <= HALF_STEP * sizes.get(name, 0.0)  # plain descent could not move a rounded weight
         return "not optimized" if norms[name] > self.rounding * largest and not hidden else ""
 
-    def _tell(self, reason: str, found: list[str], count: int, weights: Statistic) -> Finding:
+    def _tell(self, reason: str, found: list[str], count: int, weights: Statistic, run: Evidence) -> Finding:
         title, text, advice = WORDS[reason]
         part = len(found) / count
         severity = SEVERITY[reason]
@@ -92,6 +92,7 @@ class UnchangedParameters(Rule):
             layers=found,
             steps=(int(weights.steps[0]), int(weights.steps[-1])),
             numbers={"parameters": len(found), "share": part},
+            curves=[weights.curve(weights.names.index(n)) for n in found if n in weights.names][:4] or [run.loss],
             advice=advice,
             title=title,
         )
