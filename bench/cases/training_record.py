@@ -109,11 +109,12 @@ def _share(name: str, plain: list[float], recorded: list[float], bar: Bar | None
 
 @contextlib.contextmanager
 def _stopwatch() -> Iterator[list[float]]:
-    """Seconds inside the recorder, one entry for each step."""
+    """Seconds inside the recorder, hooks of the forward among them, one entry for each step."""
+    from fluoroscope.model.activation_watch import ActivationWatch
     from fluoroscope.training.recorder.recording import Recording
 
-    names = ("_before_step", "_after_step", "log")
-    kept = {name: getattr(Recording, name) for name in names}
+    owners = {"_before_step": Recording, "_after_step": Recording, "log": Recording, "_see": ActivationWatch}
+    kept = {name: getattr(owner, name) for name, owner in owners.items()}
     found: list[float] = []
     spent = [0.0]
 
@@ -129,13 +130,13 @@ def _stopwatch() -> Iterator[list[float]]:
 
         return call
 
-    for name in names:
-        setattr(Recording, name, timed(name))
+    for name, owner in owners.items():
+        setattr(owner, name, timed(name))
     try:
         yield found
     finally:
         for name, method in kept.items():
-            setattr(Recording, name, method)
+            setattr(owners[name], name, method)
 
 
 @contextlib.contextmanager

@@ -1,11 +1,13 @@
 """Statistics of activations during one ordinary forward of a training: of modules and of functions called in between.
 
-Hooks are there only while armed. What is looked at is a sample of positions; no output is kept.
+Hooks are there only while armed. What is looked at are samples of about a thousand entries of each output; no output is
+kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +17,19 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from fluoroscope.model.outputs import first_tensor
+from fluoroscope.model.strides import dense, stride_of
 
 __all__ = ["QUANTITIES", "ActivationWatch", "compiled"]
 
 QUANTITIES = ("mean", "std", "min", "max", "zero_share", "dead", "saturated")
 NEVER = 0x7FC0F15C  # the bits of the NaN that says "not recorded"
 NEAR_ZERO = 1e-3
+ENTRIES = 1024
+"""Entries of an output that mean, spread, extremes and shares are taken from."""
+POSITIONS, UNITS, READ = 1024, 256, 1 << 17
+"""Where units are looked for that say nothing: at most so many positions, units, and entries in all."""
+RUN = 32
+"""The longest axis that is read as a whole where entries lie next to each other: memory comes in lines of 16."""
 CHANNELS = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
 WHOLE = (nn.MultiheadAttention, nn.RNNBase)
 IDLE = (nn.Dropout, nn.modules.dropout._DropoutNd, nn.Identity, nn.Flatten, nn.Unflatten)
@@ -71,20 +80,19 @@ def compiled(module: nn.Module) -> bool:
 class ActivationWatch:
     """Watches the next forward of ``module`` (the network itself, without wrappers).
 
-    :meth:`arm` installs hooks, :meth:`disarm` removes them. In between, the first forward with gradients switched on
-    fills ``found``: (7,) float32 on the network's device by layer, in the order of execution, for each of
-    :data:`QUANTITIES`. Functions called in the forward of a module are named after both, ``block.1:relu``; the second
+    :meth:`arm` installs hooks, :meth:`disarm` removes them. In between, the first forward with gradients switched on is
+    looked at; :meth:`table` then has the layers in the order of execution. Functions called in the forward of a module
+    are named after both, ``block.1:relu``; the second
     call of the same ``block.1:relu@1``.
     """
 
     module: nn.Module
-    rows: int = 2048
     clean: Callable[[str], str] = str
-    found: dict[str, torch.Tensor] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._handles: list[RemovableHandle] = []
+        self._found: dict[str, _Taken] = {}
         self._stack: list[tuple[str, nn.Module]] = []
         self._mode: _Functions | None = None
         self._calls: dict[str, int] = {}
@@ -99,7 +107,7 @@ class ActivationWatch:
     def arm(self) -> None:
         """Install the hooks; what was found before is forgotten."""
         self.disarm()
-        self.found, self.order, self._calls, self._done = {}, [], {}, False
+        self._found, self.order, self._calls, self._done = {}, [], {}, False
         for name, module in self.module.named_modules():
             clean = self.clean(name)
             self._handles.append(module.register_forward_pre_hook(self._entering(clean, module)))
@@ -114,6 +122,10 @@ class ActivationWatch:
         self._leave_mode()
         self._stack.clear()
         self._inside = False
+
+    def table(self) -> tuple[list[str], torch.Tensor]:
+        """Names of the layers, and (layers, 7) float32 on the network's device for each of :data:`QUANTITIES`."""
+        return list(self._found), _statistics(list(self._found.values()))
 
     # ------------------------------------------------------------------ hooks
 
@@ -172,7 +184,7 @@ class ActivationWatch:
             return  # without a forward of the whole, a second call may be another batch
         key = f"{name}@{call}" if call else name
         with torch.no_grad(), torch._C.DisableTorchFunction():
-            self.found[key] = _statistics(_sample(output.detach(), self._units(output, module), self.rows), kind)
+            self._found[key] = _take(output.detach(), self._units(output, module), kind)
         self.order.append(key)
 
     def _units(self, output: torch.Tensor, module: nn.Module | None) -> int:
@@ -209,33 +221,74 @@ def _watched(module: nn.Module) -> bool:
     return isinstance(module, WHOLE) or not (module._modules or isinstance(module, IDLE))
 
 
-def _sample(output: torch.Tensor, axis: int, most: int) -> torch.Tensor:
-    """Rows (R, U) float32 of at most about ``most`` positions, evenly out of all examples and places."""
-    moved = output.movedim(axis, -1)
-    strides = [1] * (moved.ndim - 1)
-    shape = list(moved.shape[:-1])
-    while _product(-(-n // k) for n, k in zip(shape, strides, strict=True)) > most:
-        longest = max(range(len(shape)), key=lambda i: shape[i] / strides[i])
-        strides[longest] += 1
-    part = moved[tuple(slice(None, None, k) for k in strides)]
-    return part.reshape(-1, part.shape[-1]).to(torch.float32)
+@dataclass(frozen=True)
+class _Taken:
+    """Samples of one output: ``entries`` (n,) float32, and shares of dead units and of saturated entries."""
+
+    entries: torch.Tensor
+    dead: torch.Tensor | None
+    saturated: torch.Tensor | None
 
 
-def _product(sizes: Any) -> int:
-    total = 1
-    for size in sizes:
-        total *= size
-    return total
-
-
-def _statistics(rows: torch.Tensor, kind: _Kind | None) -> torch.Tensor:
-    never = torch.tensor(NEVER, dtype=torch.int32, device=rows.device).view(torch.float32)
-    std, mean = torch.std_mean(rows, correction=0)
-    low, high = rows.aminmax()
-    zero = (rows == 0).to(torch.float32).mean()
-    dead = saturated = never
+def _take(output: torch.Tensor, axis: int, kind: _Kind | None) -> _Taken:
+    entries = _entries(output)
+    dead = saturated = None
     if kind is not None and kind.zero is not None:
-        dead = (rows.abs() <= kind.zero).all(0).to(torch.float32).mean()
+        dead = _dead(output, axis, kind.zero)
     if kind is not None and kind.saturated is not None:
-        saturated = kind.saturated(rows).to(torch.float32).mean()
-    return torch.stack([mean, std, low, high, zero, dead, saturated])
+        saturated = kind.saturated(entries).to(torch.float32).mean()
+    return _Taken(entries, dead, saturated)
+
+
+def _statistics(taken: Sequence[_Taken]) -> torch.Tensor:
+    """All of :data:`QUANTITIES` (layers, 7); outputs of which equally many entries were taken are done together."""
+    if not taken:
+        return torch.zeros(0, len(QUANTITIES))
+    device = taken[0].entries.device
+    table = torch.full((len(taken), len(QUANTITIES)), NEVER, dtype=torch.int32, device=device).view(torch.float32)
+    for size in {len(t.entries) for t in taken}:
+        where = [i for i, t in enumerate(taken) if len(t.entries) == size]
+        entries = torch.stack([taken[i].entries.to(device) for i in where])
+        std, mean = torch.std_mean(entries, dim=1, correction=0)
+        low, high = entries.aminmax(dim=1)
+        zero = 1 - torch.count_nonzero(entries, dim=1) / size
+        table[where, :5] = torch.stack([mean, std, low, high, zero], dim=1)
+    for column, shares in ((5, [t.dead for t in taken]), (6, [t.saturated for t in taken])):
+        there = [i for i, share in enumerate(shares) if share is not None]
+        if there:
+            table[there, column] = torch.stack([share.to(device) for share in shares if share is not None])
+    return table
+
+
+def _entries(output: torch.Tensor) -> torch.Tensor:
+    """About :data:`ENTRIES` entries (n,) float32 of an output, evenly out of all of it."""
+    stride = stride_of(output.shape, ENTRIES)
+    take = -(-output.numel() // stride)
+    if dense(output):
+        return output.as_strided((take,), (stride,), output.storage_offset()).to(torch.float32, copy=True)
+    return output.reshape(-1)[::stride].to(torch.float32)
+
+
+def _dead(output: torch.Tensor, axis: int, most: float) -> torch.Tensor:
+    """The share of units whose magnitude is nowhere above ``most``, at the positions looked at."""
+    width = output.shape[axis]
+    steps = [1] * output.ndim
+    steps[axis] = -(-width // UNITS)
+    positions = min(POSITIONS, max(1, READ // min(width, UNITS)))
+    near = min((i for i in range(output.ndim) if i != axis), key=output.stride)
+    free = [i for i in range(output.ndim) if i != axis and not (i == near and output.shape[i] <= RUN)]
+    while free and _left(output.shape, steps, axis) > positions:
+        longest = max(free, key=lambda i: output.shape[i] / steps[i])
+        if steps[longest] >= output.shape[longest]:
+            break
+        over = _left(output.shape, steps, axis) / positions
+        steps[longest] += max(1, min(int(steps[longest] * (over - 1) / 4), output.shape[longest] - steps[longest]))
+    part = output[tuple(slice(None, None, k) for k in steps)]
+    part = part if part.dtype in (torch.float32, torch.float64) else part.to(torch.float32)
+    largest = part.abs().amax([i for i in range(output.ndim) if i != axis])
+    return (largest <= most).to(torch.float32).mean()
+
+
+def _left(shape: Sequence[int], steps: Sequence[int], axis: int) -> int:
+    """Positions that are left of ``shape`` with those steps."""
+    return math.prod(-(-n // k) for i, (n, k) in enumerate(zip(shape, steps, strict=True)) if i != axis)

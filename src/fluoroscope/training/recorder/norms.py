@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from fluoroscope.model.strides import dense
+
 __all__ = ["PIECE", "doubles", "flat", "norms", "pieces", "rare_norm", "square"]
 
 PIECE = 1 << 18
@@ -19,12 +21,8 @@ def flat(tensor: torch.Tensor) -> torch.Tensor | None:
     """All entries as one axis in the order of memory, sharing memory; None where they lie scattered."""
     if tensor.is_contiguous():
         return tensor.view(-1)
-    dense = sorted(zip(tensor.stride(), tensor.shape, strict=True))
-    expected = 1
-    for stride, size in dense:
-        if size > 1 and stride != expected:
-            return None
-        expected *= size
+    if not dense(tensor):
+        return None
     return tensor.as_strided((tensor.numel(),), (1,))
 
 

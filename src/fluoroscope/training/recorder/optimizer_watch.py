@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from fluoroscope.training.recorder.exact import exact_statistics
 from fluoroscope.training.recorder.norms import norms, rare_norm
+from fluoroscope.training.recorder.packed import Packed
 from fluoroscope.training.recorder.samples import Samples
 from fluoroscope.training.recorder.settings import Settings
 from fluoroscope.training.recorder.shards import Shards
@@ -62,7 +63,13 @@ class OptimizerWatch:
         size = sum(p.numel() * p.element_size() for p in self._parts)
         wanted = self.settings.updates
         self.copies = wanted == "exact" or (wanted == "auto" and size <= COPY_LIMIT)
-        self._updates = Updates(self._parts) if self.copies else None
+        host = all(p.device.type == "cpu" for p in self._parts)
+        self._packed = Packed(self._parts if host else [], self.samples, self.copies)
+        packed = set(self._packed.where.tolist())
+        self._loose = [i for i in range(len(self._parts)) if i not in packed]
+        self._loose_samples, self._loose_slots = self.samples.part(self._loose)
+        loose = [self._parts[i] for i in self._loose]
+        self._updates = Updates(loose) if self.copies else None
         self._last = self.samples.take(self._parts)
         self._versions = [p._version for p in self.watched.parameters]
         self._gradient_norms: torch.Tensor | None = None
@@ -78,8 +85,10 @@ class OptimizerWatch:
         changed = [i for i, (a, b) in enumerate(zip(versions, self._versions, strict=True)) if a != b or all_of_them]
         if changed:
             if self._updates is not None:
-                for i in changed:
-                    self._updates.renew(i)
+                for k, i in enumerate(self._loose):
+                    if i in changed:
+                        self._updates.renew(k)
+                self._packed.renew()
             self._last = self.samples.take(self._parts)
 
     def _moved(self) -> bool:
@@ -95,22 +104,33 @@ class OptimizerWatch:
         scale = getattr(self.optimizer, "grad_scale", None)
         found = [p.grad for p in self.watched.parameters]
         self.present = np.array([g is not None for g in found], bool)
-        parts = [None if g is None else local(g) for g in found]
-        there = [p for p in parts if p is not None and p.numel()]
-        where = [i for i, p in enumerate(parts) if p is not None and p.numel()]
-        result = torch.zeros(len(parts), dtype=torch.float64, device=self._last.device)
-        if there:
-            result[where] = norms(there).to(result.device)
-        entries = self.samples.take(
-            [dense_entries(g, p, self.samples, i) for i, (g, p) in enumerate(zip(found, parts, strict=True))]
-        )
+        result, entries = self._read(found)
         if scale is not None:
             result, entries = result / scale, entries / scale
         self._gradient_norms, self._gradient_entries = result, entries
-        self._gradients = parts
-        self._scale = scale
+        self._gradients, self._scale = found, scale
         if exact:
-            self._exact = {"gradient": exact_statistics(parts, found, scale)}
+            self._exact = {"gradient": exact_statistics([_local(g) for g in found], found, scale)}
+
+    def _read(self, found: list[torch.Tensor | None]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Norms (L,) and samples (n,) of the gradients: the small ones together, the others one by one."""
+        result = torch.zeros(len(found), dtype=torch.float64, device=self._last.device)
+        entries = torch.empty(len(self._last), device=self._last.device)
+        loose, samples, slots = self._loose, self._loose_samples, self._loose_slots
+        if self._packed:
+            of_small, taken, odd = self._packed.gradients(found)
+            result.numpy()[self._packed.where] = of_small
+            entries.numpy()[self._packed.slots] = taken
+            if odd:
+                loose = sorted([*loose, *self._packed.where[odd].tolist()])
+                samples, slots = self.samples.part(loose)
+        parts = {i: _local(found[i]) for i in loose}
+        there = [(i, p) for i, p in parts.items() if p is not None and p.numel()]
+        if there:
+            result[[i for i, _ in there]] = norms([p for _, p in there]).to(result.device)
+        if loose:
+            entries[slots] = samples.take([dense_entries(found[i], parts[i], self.samples, i) for i in loose])
+        return result, entries
 
     @property
     def unread(self) -> bool:
@@ -134,14 +154,9 @@ class OptimizerWatch:
         assert self._gradient_entries is not None
         if exact:
             self._exact["weight"] = exact_statistics(self._parts)
-            if self._updates is not None:
-                self._exact["update"] = exact_statistics([self._updates.changes(i) for i in range(len(self._parts))])
-        entries = self.samples.take(self._parts)
-        moved = entries - self._last
-        if self._updates is not None:
-            of_weights, of_changes = self._updates.measure()
-        else:
-            of_weights, of_changes = norms(self._parts), self._estimated(moved)
+            if self.copies:
+                self._exact["update"] = exact_statistics(self._changed())
+        of_weights, of_changes, entries, moved = self._weights()
         there = torch.as_tensor(self.present, dtype=torch.float64).to(of_weights.device, non_blocking=True)
         together = torch.stack([self._gradient_norms, of_weights, of_changes, there])
         nonfinite = self._mend(together)
@@ -159,6 +174,38 @@ class OptimizerWatch:
         self._versions = [p._version for p in self.watched.parameters]
         return measured
 
+    def _weights(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Norms (L,) of weights and of what the step changed, and samples (n,) of both."""
+        entries = torch.empty_like(self._last)
+        of_weights, of_changes = (
+            torch.zeros(len(self._parts), dtype=torch.float64, device=entries.device) for _ in range(2)
+        )
+        changes = None
+        if self._packed:
+            weights, taken, changes = self._packed.weights()
+            of_weights.numpy()[self._packed.where] = weights
+            entries.numpy()[self._packed.slots] = taken
+        if self._loose:
+            loose = [self._parts[i] for i in self._loose]
+            entries[self._loose_slots] = self._loose_samples.take(loose)
+            if self._updates is not None:
+                of_weights[self._loose], of_changes[self._loose] = self._updates.measure()
+            else:
+                of_weights[self._loose] = norms(loose)
+        moved = entries - self._last
+        if not self.copies:
+            of_changes = self._estimated(moved)
+        elif changes is not None:
+            of_changes.numpy()[self._packed.where] = changes
+        return of_weights, of_changes, entries, moved
+
+    def _changed(self) -> list[torch.Tensor]:
+        """The change of every parameter since its copy was taken."""
+        assert self._updates is not None
+        found = {int(i): self._packed.change(k) for k, i in enumerate(self._packed.where)}
+        found |= {i: self._updates.changes(k) for k, i in enumerate(self._loose)}
+        return [found[i] for i in range(len(self._parts))]
+
     def _estimated(self, moved: torch.Tensor) -> torch.Tensor:
         """Norms of changes from samples alone: the mean square of the entries looked at, for all of them."""
         sizes = torch.as_tensor(self.samples.sizes, device=moved.device)
@@ -173,9 +220,11 @@ class OptimizerWatch:
         if found.device.type != "cpu":
             return {}
         nonfinite: dict[str, float] = {}
-        odd = ~(torch.isfinite(found[:2]) & (found[:2] != 0))
-        for row, i in odd.nonzero().tolist():
-            part = self._gradients[i] if row == 0 else self._parts[i]
+        table = found.numpy()
+        odd = ~np.isfinite(table[:2])
+        odd[:, self._loose] |= table[:2, self._loose] == 0
+        for row, i in np.argwhere(odd).tolist():
+            part = _local(self._gradients[i]) if row == 0 else self._parts[i]
             if part is None:
                 continue
             found[row, i] = rare_norm(part) / (1.0 if self._scale is None or row else float(self._scale))
@@ -183,3 +232,7 @@ class OptimizerWatch:
                 bad = part.numel() - int(torch.isfinite(part).sum())
                 nonfinite[self.watched.names[i]] = bad / max(1, self.watched.parameters[i].numel())
         return nonfinite
+
+
+def _local(gradient: torch.Tensor | None) -> torch.Tensor | None:
+    return None if gradient is None else local(gradient)

@@ -377,13 +377,14 @@ class Recording(OnRequest):
         if watch is None or not watch.armed:
             return None
         watch.disarm()
-        if not watch.found:
+        names, table = watch.table()
+        if not names:
             return None
         if not getattr(self, "_ordered", False) and self._writer is not None:
             self._ordered = True
             order, layers = graph_order(self._network, watch.order)
             self._inform({"order": order, "layers": layers})
-        return list(watch.found), torch.stack(list(watch.found.values()))
+        return names, table
 
 
 def _steps_so_far(writer: RunWriter) -> int:

@@ -13,26 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from fluoroscope.model.strides import stride_of
 from fluoroscope.results import Array
 from fluoroscope.training.recorder.norms import flat
 
-__all__ = ["BINS", "EDGES", "Entries", "Samples", "counts", "stride_of"]
+__all__ = ["BINS", "EDGES", "Entries", "Samples", "counts"]
 
 LOWEST, HIGHEST = -48, 16
 """Exponents of two of the smallest and the largest magnitude that histograms tell apart."""
 SIDE = HIGHEST - LOWEST
 BINS = 2 * SIDE + 1
-CODES = 512
 EDGES = np.concatenate([-(2.0 ** np.arange(HIGHEST, LOWEST - 1, -1)), 2.0 ** np.arange(LOWEST, HIGHEST + 1)])
 """Edges (B + 1,) of the histograms: factors of two, and one bin around zero for what is below 2**-48."""
-
-
-def stride_of(shape: Sequence[int], most: int) -> int:
-    """The stride with which a tensor of that shape gives about ``most`` entries."""
-    stride = math.prod(shape) // most
-    while stride > 1 and any(math.gcd(stride, size) > 1 for size in shape):
-        stride -= 1
-    return max(1, stride)
 
 
 @dataclass(frozen=True)
@@ -49,6 +41,7 @@ class Samples:
     """
 
     def __init__(self, shapes: Sequence[Sequence[int]], most: int) -> None:
+        self._shapes, self._most = [tuple(shape) for shape in shapes], most
         self._strides = [stride_of(shape, most) for shape in shapes]
         numbers = [math.prod(shape) for shape in shapes]
         self._takes = [min(most, -(-n // k)) for n, k in zip(numbers, self._strides, strict=True)]
@@ -68,6 +61,13 @@ class Samples:
         if len({p.dtype for p in found}) == 1:
             return torch.cat(found).to(torch.float32)
         return torch.cat([p.to(torch.float32) for p in found])
+
+    def part(self, indices: Sequence[int]) -> tuple[Samples, torch.Tensor]:
+        """The same of some of the tensors, and where their entries (n,) lie in a sample of all."""
+        slots = [np.arange(self.sizes[i]) + self.starts[i] for i in indices]
+        return Samples([self._shapes[i] for i in indices], self._most), torch.from_numpy(
+            np.concatenate([np.zeros(0, np.int64), *slots])
+        )
 
     def places(self, index: int) -> torch.Tensor:
         """Where the entries of one tensor lie in the order of memory."""
@@ -109,30 +109,27 @@ class Samples:
         tensors = len(self.sizes)
         if len(self._owners) != entries.size:
             shifts = tensors * np.arange(len(entries))[:, None]
-            self._owners = ((self._owner + shifts).reshape(-1) * CODES).astype(np.int64)
-        found = counts(entries.reshape(-1), self._owners, tensors * len(entries))
-        return found.reshape(len(entries), tensors, BINS)
+            self._owners = (self._owner + shifts).reshape(-1).astype(np.int64)
+        return counts(entries.reshape(-1), self._owners, tensors * len(entries)).reshape(len(entries), tensors, BINS)
 
 
 def counts(entries: Array, owners: Array, tensors: int) -> Array:
-    """Counts (L, B) of float32 ``entries``, each belonging to the tensor ``owners / CODES``; NaN and infinity are not
-    counted.
+    """Counts (L, B) of float32 ``entries``, each belonging to the tensor ``owners``; NaN and infinity are not counted.
 
     Sign and exponent are the nine highest bits: no logarithm is taken.
     """
-    codes = np.ascontiguousarray(entries, np.float32).view(np.uint32) >> 23
-    found = np.bincount(owners + codes, minlength=tensors * CODES).reshape(tensors, CODES)
-    return np.add.reduceat(found[:, _ORDER], _BEGINS, axis=1)
+    places = _BIN_OF[np.ascontiguousarray(entries, np.float32).view(np.uint32) >> 23]
+    places += owners * (BINS + 1)
+    found: Array = np.bincount(places, minlength=tensors * (BINS + 1)).reshape(tensors, BINS + 1)
+    return found[:, :BINS]
 
 
-def _bins() -> tuple[Array, Array]:
-    """Codes of sign and exponent in the order of the values they stand for, and where each bin begins among them."""
-    exponent = np.arange(CODES) & 0xFF
+def _bins() -> Array:
+    """The bin of each code of sign and exponent; the last, which is not a bin, for what is not finite."""
+    codes = np.arange(1 << 9)
+    exponent = codes & 0xFF
     step = np.clip(exponent - (127 + LOWEST - 1), 0, SIDE)
-    bins = SIDE + np.where(np.arange(CODES) >= 256, -step, step)
-    finite = np.flatnonzero(exponent != 0xFF)
-    order = finite[np.argsort(bins[finite], kind="stable")]
-    return order, np.searchsorted(bins[order], np.arange(BINS))
+    return np.where(exponent == 0xFF, BINS, SIDE + np.where(codes >= 256, -step, step)).astype(np.int64)
 
 
-_ORDER, _BEGINS = _bins()
+_BIN_OF = _bins()

@@ -81,22 +81,26 @@ def unpack_table(blob: bytes, columns: int) -> Array:
     return np.bitwise_xor.accumulate(bits, axis=0).view(SMALL)
 
 
-def pack_counts(counts: Array) -> bytes:
+def pack_counts(counts: Array, *, fast: bool = False) -> bytes:
     """Counts (..., B): only the bins in which anything was counted, low bytes before high bytes, deflated.
 
     Where that leaves more zeros (weights hardly change), the differences from the entry before along the first axis.
+    ``fast``: neither of the two, for what is soon packed again.
     """
     if not counts.size:
         return b""
     used = np.flatnonzero(counts.reshape(-1, counts.shape[-1]).any(0))
     low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
     part = np.ascontiguousarray(counts[..., low:high], COUNT)
-    change = np.diff(part, axis=0, prepend=np.zeros_like(part[:1]))  # modulo 2**16
-    differs = np.count_nonzero(change) < np.count_nonzero(part)
-    part = change if differs else part
+    differs = False
+    if not fast:
+        change = np.diff(part, axis=0, prepend=np.zeros_like(part[:1]))  # modulo 2**16
+        differs = bool(np.count_nonzero(change) < np.count_nonzero(part))
+        part = change if differs else part
     small = bool(part.size == 0 or part.max() < 256)
     body = part.astype(np.uint8) if small else np.moveaxis(part.view(np.uint8).reshape(*part.shape, 2), -1, 0)
-    return struct.pack("<HHB", low, high, small | 2 * differs) + zlib.compress(body.tobytes(), 1)
+    data = body.tobytes()
+    return struct.pack("<HHB", low, high, small | 2 * differs | 4 * fast) + (data if fast else zlib.compress(data, 1))
 
 
 def unpack_counts(blob: bytes, shape: tuple[int, ...]) -> Array:
@@ -104,9 +108,9 @@ def unpack_counts(blob: bytes, shape: tuple[int, ...]) -> Array:
     counts = np.zeros(shape, np.uint16)
     if blob:
         low, high, flags = struct.unpack_from("<HHB", blob)
-        small, differs = flags & 1, flags & 2
+        small, differs, plain = flags & 1, flags & 2, flags & 4
         inner = (*shape[:-1], high - low)
-        raw = np.frombuffer(zlib.decompress(blob[5:]), np.uint8)
+        raw = np.frombuffer(blob[5:] if plain else zlib.decompress(blob[5:]), np.uint8)
         if not small:
             raw = np.ascontiguousarray(np.moveaxis(raw.reshape(2, *inner), 0, -1)).view(COUNT)
         part = raw.reshape(inner).astype(np.uint16)

@@ -95,7 +95,7 @@ class TensorRows:
     def write(self, connection: sqlite3.Connection, row: Row, step: int, time: float) -> None:
         """Commit one row."""
         layout = self._number(connection, row.layout)
-        packed = pack_counts(row.counts)
+        packed = pack_counts(row.counts, fast=True)
         values = (self._seq + 1, layout, step, time, row.statistics.tobytes(), packed)
         connection.execute("INSERT INTO tensor_tail VALUES (?, ?, ?, ?, ?, ?)", values)
         self._seq += 1

@@ -1,0 +1,135 @@
+"""Small parameters on a processor, read all at once: a network has dozens of them, and a call for each costs more than
+its arithmetic.
+
+Their entries are put one after another into one buffer; norms, changes and samples are then three passes over it. One
+thread does it: to wake others takes longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from fluoroscope.model.strides import dense
+from fluoroscope.results import Array
+from fluoroscope.training.recorder.samples import Samples
+
+__all__ = ["SMALL", "Packed"]
+
+SMALL = 1 << 16
+"""Entries of the largest tensor that is read this way: 256 kB, still in the cache when it is read again."""
+LEAST, MOST = 1e-28, 1e37
+"""Sums of squares outside of these bounds are taken again in float64: float32 may have lost digits, or all of them."""
+
+
+class Packed:
+    """Those of ``parts`` (what this process holds of each parameter) that are small, and where their samples lie.
+
+    ``where`` (K,) are their places among all; ``slots`` (n,) where their entries lie in a sample of all.
+    """
+
+    def __init__(self, parts: Sequence[torch.Tensor], samples: Samples, keep: bool) -> None:
+        found = [(i, p) for i, p in enumerate(parts) if _fits(p) and dense(p)]
+        self.where = np.array([i for i, _ in found], np.int64)
+        self._members = self.where.tolist()
+        self._held = [p for _, p in found]
+        self._weights = [_memory(p) for p in self._held]
+        sizes = np.array([len(w) for w in self._weights], np.int64)
+        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        self._places = _joined([samples.places(i).numpy() + s for (i, _), s in zip(found, self._starts, strict=False)])
+        self.slots = _joined([np.arange(samples.sizes[i]) + samples.starts[i] for i, _ in found])
+        self._ends = np.cumsum([samples.sizes[i] for i, _ in found])
+        total = int(self._starts[-1])
+        self._now, self._before, self._room = (np.zeros(total, np.float32) for _ in range(3))
+        self._gradient = np.zeros(total, np.float32)
+        self._keep = keep
+        self.renew()
+
+    def __bool__(self) -> bool:
+        return len(self.where) > 0
+
+    def renew(self) -> None:
+        """Take fresh copies of the weights: somebody else than the optimizer changed some."""
+        if self and self._keep:
+            np.concatenate(self._weights, out=self._before)
+
+    def change(self, member: int) -> torch.Tensor:
+        """What changed of one of them since its copy was taken."""
+        start, stop = self._starts[member : member + 2]
+        return torch.from_numpy(self._weights[member] - self._before[start:stop])
+
+    def gradients(self, gradients: Sequence[torch.Tensor | None]) -> tuple[Array, Array, list[int]]:
+        """Norms (K,) float64 and samples (n,) float32 out of all ``gradients``, zero and NaN where there is none.
+
+        Last which of the K can't be read this way (another format, a sparse one); nothing is said of them.
+        """
+        pieces: list[Array] = []
+        absent: list[int] = []
+        odd: list[int] = []
+        for k, (i, weight) in enumerate(zip(self._members, self._weights, strict=True)):
+            gradient = gradients[i]
+            if gradient is not None and _fits(gradient) and len(weight) == gradient.numel() and dense(gradient):
+                pieces.append(_memory(gradient))
+                continue
+            (absent if gradient is None else odd).append(k)
+            pieces.append(np.zeros(len(weight), np.float32))
+        np.concatenate(pieces, out=self._gradient)
+        norms, entries = self._norms(self._gradient), self._gradient[self._places]
+        for k in absent:
+            entries[self._ends[k - 1] if k else 0 : self._ends[k]] = np.nan
+        return norms, entries, odd
+
+    def weights(self) -> tuple[Array, Array, Array | None]:
+        """Norms (K,) and samples (n,) of the weights as they are now, and norms of their change since the last call."""
+        np.concatenate(self._weights, out=self._now)
+        norms, entries = self._norms(self._now), self._now[self._places]
+        if not self._keep:
+            return norms, entries, None
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.subtract(self._now, self._before, out=self._before)
+        changes = self._norms(self._before)
+        self._now, self._before = self._before, self._now
+        return norms, entries, changes
+
+    def _norms(self, values: Array) -> Array:
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            np.multiply(values, values, out=self._room)
+            squares = np.add.reduceat(self._room, self._starts[:-1]).astype(np.float64)
+            for k in np.flatnonzero(~((squares > LEAST) & (squares < MOST))):
+                piece = values[self._starts[k] : self._starts[k + 1]].astype(np.float64)
+                squares[k] = np.add.reduce(np.square(piece, out=piece))
+        found: Array = np.sqrt(squares, out=squares)
+        return found
+
+
+def _fits(tensor: torch.Tensor) -> bool:
+    return (
+        tensor.dtype is torch.float32
+        and tensor.layout is torch.strided
+        and 0 < tensor.numel() <= SMALL
+        and tensor.device.type == "cpu"
+        and type(tensor) is torch.Tensor
+        and not tensor.requires_grad
+        and not tensor.is_neg()
+    )
+
+
+class _Memory:
+    """What NumPy asks of memory that it may look at. ``Tensor.numpy`` would forbid the tensor to be resized."""
+
+    __slots__ = ("__array_interface__",)
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        place = (tensor.data_ptr(), True)
+        self.__array_interface__ = {"shape": (tensor.numel(),), "typestr": "<f4", "data": place, "version": 3}
+
+
+def _memory(tensor: torch.Tensor) -> Array:
+    """The entries of a dense float32 tensor in the order of memory; whoever looks has to keep the tensor."""
+    return np.asarray(_Memory(tensor))
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
