@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from fluoroscope.errors import InputError, MissingExtra, ResultFileError
 from fluoroscope.training.store import RunWriter, connection, folder, schema
 from fluoroscope.training.store.column import envelope
 from fluoroscope.training.store.plain_values import flat, plain_values
+from fluoroscope.training.store.tail_file import tail_path
 
 
 def log(run: RunWriter, steps: range, **series: float) -> None:
@@ -231,22 +233,97 @@ def test_killed_at_a_random_moment(times: int, tmp_path: Path) -> None:
         assert run.column("x").values[-1] == -1.0
 
 
-def test_a_torn_log_loses_only_its_end(tmp_path: Path) -> None:
-    """After a power cut the log may end in the middle of a page, or in one that was never written."""
+def torn(run: RunWriter, place: Path, name: str, cut: int) -> Path:
+    """A copy of a run that is being written, one of its files cut off and its end never written."""
+    place.mkdir(parents=True)
+    for file in run.path.iterdir():
+        (place / file.name).write_bytes(file.read_bytes())
+    found = bytearray((place / name).read_bytes()[: -cut or None])
+    found[-40:] = bytes(40)
+    (place / name).write_bytes(bytes(found))
+    return place.parent
+
+
+@pytest.mark.parametrize("cut", [0, 1, 700, 5000])
+def test_a_torn_tail_loses_only_its_end(cut: int, tmp_path: Path) -> None:
+    """After a power cut the file of the newest rows may end in the middle of one, or in one that was never written."""
     run = RunWriter(tmp_path, "a")
-    log(run, range(400), x=0.0)
-    log_file = run.file.with_name(run.file.name + "-wal")
-    for cut in (1, 700, 5000):
-        place = tmp_path / f"cut {cut}" / "a"
-        place.mkdir(parents=True)
-        (place / run.file.name).write_bytes(run.file.read_bytes())
-        torn = bytearray(log_file.read_bytes()[: -cut or None])
-        torn[-40:] = bytes(40)
-        (place / log_file.name).write_bytes(bytes(torn))
-        values = fs.open_runs(place.parent)["a"].column("x").values
-        assert 400 - 4 - cut // 500 <= len(values) < 400
-        np.testing.assert_array_equal(values, np.arange(len(values)))
+    log(run, range(700), x=0.0)
+    values = fs.open_runs(torn(run, tmp_path / "cut" / "a", tail_path(run.file).name, cut))["a"].column("x").values
+    assert 700 - 2 - cut // 40 <= len(values) < 700
+    np.testing.assert_array_equal(values, np.arange(len(values)))
     run.close()
+    assert [f.suffix for f in run.path.iterdir()] == [schema.SUFFIX]
+
+
+@pytest.mark.parametrize("cut", [1, 700, 5000, 20000])
+def test_a_torn_log_loses_only_its_end(cut: int, tmp_path: Path) -> None:
+    """The same of the log of SQLite, with rows of statistics in it."""
+    run = RunWriter(tmp_path, "a")
+    for step in range(600):
+        with run.together():
+            run.tensors(step, ["w", "v"], {"gradient/norm": np.full(2, float(step))})
+            run.scalars(step, {"x": float(step)})
+        run.scalars(step, {"y": float(step)})
+    found = fs.open_runs(torn(run, tmp_path / "cut" / "a", run.file.name + "-wal", cut))["a"]
+    norms = found.tensor_history().statistics["gradient/norm"][0]
+    assert 0 < len(norms) < 600
+    np.testing.assert_array_equal(norms, np.arange(len(norms)))
+    for name in ("x", "y"):
+        values = found.column(name).values
+        np.testing.assert_array_equal(values, np.arange(len(values)))
+        assert abs(len(values) - len(norms)) <= 1
+    run.close()
+
+
+def test_readers_see_one_moment_while_rows_become_columns(tmp_path: Path) -> None:
+    """A reader opened at any time has every row whose call had returned, in order, none twice."""
+    run = RunWriter(tmp_path, "a")
+    run.scalars(0, {"x": 0.0})
+    told, seen, end = [0], [], threading.Event()
+
+    def read() -> None:
+        while not end.is_set():
+            least = told[0]
+            values = fs.open_runs(tmp_path)["a"].column("x").values
+            seen.append((least, values))
+
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(read) for _ in range(2)]
+        for step in range(1, 6000):
+            if step % 7:
+                run.scalars(step, {"x": float(step)})
+            else:
+                with run.together():
+                    run.scalars(step, {"x": float(step)})
+            told[0] = step
+        end.set()
+        for job in jobs:
+            job.result()
+    run.close()
+    assert len(seen) > 5
+    for least, values in seen:
+        assert len(values) > least
+        np.testing.assert_array_equal(values, np.arange(len(values)))
+    np.testing.assert_array_equal(fs.open_runs(tmp_path)["a"].column("x").values, np.arange(6000))
+
+
+def test_a_transaction_taken_back_keeps_the_rows_before_it(tmp_path: Path) -> None:
+    """Rows beside SQLite became columns within a transaction that failed: they are still there, and become columns."""
+    run = RunWriter(tmp_path, "a")
+    log(run, range(30), x=0.0)
+    with pytest.warns(RuntimeWarning, match=connection.LOST_RECORDS), run.together():
+        run.columns("many", np.arange(5), np.arange(5.0))
+        run.scalars(30, {"x": 30.0})
+        run._connection.sql.execute("ROLLBACK")
+    assert run.lost
+    np.testing.assert_array_equal(fs.open_runs(tmp_path)["a"].column("x").values, np.arange(30))
+    log(run, range(30, 1200), x=0.0)
+    np.testing.assert_array_equal(fs.open_runs(tmp_path)["a"].column("x").values, np.arange(1200))
+    run.close()
+    found = fs.open_runs(tmp_path)["a"]
+    np.testing.assert_array_equal(found.column("x").values, np.arange(1200))
+    assert "many" not in found.names()
 
 
 def test_a_damaged_file_harms_no_other_run(tmp_path: Path) -> None:
@@ -277,7 +354,7 @@ def test_a_disk_that_fills_up(tmp_path: Path) -> None:
             if step % 100 == 0:
                 run.tensors(step, [f"w{i}" for i in range(400)], {"gradient/norm": np.ones(400)})
     assert len(told) == 1
-    assert run.lost > 100
+    assert run.lost > 20  # statistics; single rows are kept beside SQLite until they can become columns
     run._connection.sql.execute("PRAGMA max_page_count = 1000000")
     log(run, range(5000, 6000), x=0.0)
     run.close()
@@ -299,20 +376,20 @@ def test_a_small_real_disk(tmp_path: Path) -> None:
         (disk / "other").write_bytes(bytes(600 << 10))
         run = RunWriter(disk, "a")
         with pytest.warns(RuntimeWarning, match=connection.LOST_RECORDS) as told:
-            for step in range(3000):
+            for step in range(30_000):
                 run.scalars(step, {"x": float(step), "y": 0.0})
         assert len(told) == 1
         lost = run.lost
-        assert 0 < lost < 2990
+        assert 0 < lost < 29_990
         (disk / "other").unlink()  # somebody makes room
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            log(run, range(3000, 3100), x=0.0, y=0.0)
+            log(run, range(30_000, 30_100), x=0.0, y=0.0)
             run.close()
         assert run.lost == lost
         steps = fs.open_runs(disk)["a"].column("x").steps
-        assert len(steps) == 3100 - lost
-        assert steps[-100:].tolist() == list(range(3000, 3100))
+        assert len(steps) == 30_100 - lost
+        assert steps[-100:].tolist() == list(range(30_000, 30_100))
         np.testing.assert_array_equal(steps, np.unique(steps))
     finally:
         subprocess.run(["umount", "-l", disk], check=False)

@@ -63,6 +63,27 @@ class WriterConnection:
                 self._calls += 1
             return failure is None
 
+    @property
+    def within(self) -> bool:
+        """Whether a larger transaction is under way."""
+        return self._depth > 0
+
+    def alone(self, work: Callable[[], None]) -> bool:
+        """Do something beside SQLite, unless it belongs to a larger transaction; whether it was done.
+
+        Raises:
+            ResultFileError: the run is closed, or belongs to another process.
+        """
+        self._checked()
+        with self._lock:
+            if self._depth:
+                return False
+            try:
+                work()
+            except OSError:
+                return False
+            return True
+
     def _checked(self) -> sqlite3.Connection:
         if self.sql is None:
             raise ResultFileError("the run is closed", got=self.file.name, remedy="log inside the block of fs.record")

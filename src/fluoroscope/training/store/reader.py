@@ -22,6 +22,7 @@ from fluoroscope.results import Array
 from fluoroscope.training.store import schema
 from fluoroscope.training.store.coding import FLOAT, SMALL, unpack_counts, unpack_floats, unpack_steps, unpack_table
 from fluoroscope.training.store.media_rows import has_media
+from fluoroscope.training.store.tail_reading import take_tail
 from fluoroscope.training.store.tensor_rows import TensorLayout
 
 __all__ = ["Reader", "TensorTable", "opened"]
@@ -56,6 +57,7 @@ def opened(path: Path) -> Iterator[Reader]:
                     yield Reader(copy)
                 return
             connection.execute("BEGIN")
+            take_tail(connection, path)
             yield Reader(connection)
     except (sqlite3.Error, zlib.error, struct.error) as error:
         raise ResultFileError(
@@ -111,7 +113,7 @@ class Reader:
 
     def meta(self) -> dict[str, Any]:
         """Everything that is known about the run and its writer."""
-        return {k: json.loads(v) for k, v in self._sql.execute("SELECT key, value FROM meta")}
+        return {k: json.loads(v) for k, v in self._sql.execute("SELECT key, value FROM meta") if k[0] != "_"}
 
     def names(self) -> list[str]:
         """Series in the order of first writing."""

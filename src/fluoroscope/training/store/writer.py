@@ -25,7 +25,8 @@ from fluoroscope.training.store.folder import cannot_write, is_run, new_folder, 
 from fluoroscope.training.store.media_rows import IMAGE, TEXT, TEXT_LIMIT, Item, MediaRows
 from fluoroscope.training.store.plain_values import plain_values
 from fluoroscope.training.store.process import this_process
-from fluoroscope.training.store.scalar_rows import ScalarRows
+from fluoroscope.training.store.scalar_rows import BASE, ScalarRows
+from fluoroscope.training.store.tail_file import TailFile, read_tail
 from fluoroscope.training.store.tensor_rows import TensorRows
 
 __all__ = ["RunWriter", "ending"]
@@ -61,18 +62,20 @@ class RunWriter:
             self.path, self.name = new_folder(Path(folder), name)
         self.file = self.path / f"rank{rank}-{clock.time_ns():019d}-{secrets.token_hex(3)}{schema.SUFFIX}"
         entries = {"name": self.name, "rank": rank, "state": "running", "started": clock.time(), "config": config}
-        self._connection = self._create({**entries, "process": this_process(), **facts})
+        self._connection, self._tail = self._create({**entries, "process": this_process(), **facts, BASE: 0})
+        self._columns_until: int | None = None
         self._scalars, self._tensors, self._pictures = ScalarRows(), TensorRows(), MediaRows()
         self._connection.on_failure = self._recover
 
-    def _create(self, entries: Mapping[str, Any]) -> WriterConnection:
+    def _create(self, entries: Mapping[str, Any]) -> tuple[WriterConnection, TailFile]:
         fresh = self.file.with_suffix(".new")
         try:
             with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as made:
                 schema.create(made)
                 _put_meta(made, entries)
+            tail = TailFile(self.file, 0)
             os.replace(fresh, self.file)  # readers never meet a file that is not complete
-            return WriterConnection(self.file)
+            return WriterConnection(self.file), tail
         except (sqlite3.Error, OSError) as error:
             raise cannot_write(self.path, error) from error
 
@@ -85,10 +88,18 @@ class RunWriter:
 
     def scalars(self, step: int, values: Mapping[str, float], time: float | None = None) -> None:
         """One value for each of some series at ``step``; NaN and infinity are values like any other."""
-        rows, moment = self._scalars, clock.time() if time is None else time
-        self._connection.do(lambda sql: rows.write(sql, step, values, moment), whole=not rows.knows(values))
-        if rows.full:
+        moment = clock.time() if time is None else time
+        row = self._scalars.row(step, values, moment)
+        if row is None or not self._connection.alone(lambda: self._scalars.append(self._tail, row)):
+            self._connection.do(lambda sql: self._insert(sql, step, values, moment), whole=row is None)
+        if self._scalars.full:
             self._compact_scalars()
+
+    def _insert(self, sql: sqlite3.Connection, step: int, values: Mapping[str, float], time: float) -> None:
+        self._scalars.learn(sql, values)
+        row = self._scalars.row(step, values, time)
+        assert row is not None
+        self._scalars.insert(sql, row)
 
     def columns(self, name: str, steps: Array, values: Array, times: Array | None = None) -> None:
         """Many points of one series at once (S,): steps, values, and seconds since 1970. Raises InputError."""
@@ -158,6 +169,7 @@ class RunWriter:
         """What is written in this block is one transaction: seen, and kept, together. For imports and for speed."""
         with self._connection.together():
             yield
+        self._begin_tail()
 
     def close(self, state: str = "finished", error: str | None = None, finished: float | None = None) -> None:
         """End the run: columns are tidied, the state is written, and one plain file is left.
@@ -165,10 +177,13 @@ class RunWriter:
         ``finished`` is when it ended, in seconds since 1970, where that is not now (imports).
         """
         if self._connection.mine:
-            self._compact_scalars()
+            done = self._compact_scalars()
             self._compact_tensors()
             ended = clock.time() if finished is None else finished
             self.info(state=state, finished=ended, lost=self.lost, **({"error": error} if error else {}))
+            if done:
+                self._connection.do(lambda sql: _remove_meta(sql, BASE), counts=False)
+                self._tail.remove()
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -181,15 +196,32 @@ class RunWriter:
 
     # ------------------------------------------------------------------ parts
 
-    def _compact_scalars(self) -> None:
-        self._scalars.compacted(self._connection.do(self._scalars.compact, whole=True, counts=False))
+    def _compact_scalars(self) -> bool:
+        done = self._connection.do(self._scalars.compact, whole=True, counts=False)
+        self._scalars.compacted(done)
+        if done:
+            self._columns_until = self._scalars.last
+            self._begin_tail()
+        return done
+
+    def _begin_tail(self) -> None:
+        """A new file of newest rows, once the columns that the old one became are committed.
+
+        Where the disk takes none, the old one goes on: rows that are columns already are not read from it.
+        """
+        if self._columns_until is not None and not self._connection.within:
+            until, self._columns_until = self._columns_until, None
+            with contextlib.suppress(OSError):
+                self._tail.begin(until)
 
     def _compact_tensors(self) -> None:
         self._tensors.compacted(self._connection.do(self._tensors.compact, whole=True, counts=False))
 
     def _recover(self, within: bool) -> None:
         if self._connection.sql is not None:
-            self._scalars.recover(self._connection.sql, within)
+            found = read_tail(self.file) if within else None
+            self._scalars.recover(self._connection.sql, within, found[1] if found else [])
+            self._columns_until = None if within else self._columns_until
             self._tensors.recover(within)
 
 
@@ -205,3 +237,7 @@ def ending(error: BaseException | None) -> tuple[str, str | None]:
 def _put_meta(sql: sqlite3.Connection, entries: Mapping[str, Any]) -> None:
     rows = [(k, json.dumps(plain_values(v), ensure_ascii=True)) for k, v in entries.items()]
     sql.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+
+def _remove_meta(sql: sqlite3.Connection, key: str) -> None:
+    sql.execute("DELETE FROM meta WHERE key = ?", (key,))
