@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from fluoroscope.training.store import RunWriter
+import re
+
+import numpy as np
+
+from fluoroscope.training.store import RunWriter, open_runs
 from tests.cli.conftest import as_json
 
 
@@ -36,3 +40,72 @@ def test_an_empty_folder_and_a_missing_one(run, tmp_path):
     missing = run("runs", tmp_path / "none")
     assert missing.exit_code != 0
     assert "none" in missing.stderr
+
+
+def damage(folder, begin, end):
+    """Overwrite a part of a run's file: its head, or pages of its data."""
+    (file,) = folder.glob("*.sqlite")
+    raw = bytearray(file.read_bytes())
+    raw[begin:end] = b"\xff" * (min(end, len(raw)) - begin)
+    file.write_bytes(raw)
+
+
+def broken(tmp_path):
+    """A run whose head can't be read, one whose data can't be, and the numbers of series that are left in it."""
+    with RunWriter(tmp_path, "head") as writer:
+        writer.scalars(0, {"loss": 1.0})
+    damage(tmp_path / "head", 0, 200)
+    with RunWriter(tmp_path, "data") as writer:
+        for i in range(60):
+            writer.columns(f"s{i}", np.arange(200), np.random.default_rng(i).normal(size=200))
+    (file,) = (tmp_path / "data").glob("*.sqlite")
+    damage(tmp_path / "data", file.stat().st_size // 2, file.stat().st_size // 2 + 8192)
+
+
+def test_where_all_is_damaged_the_exit_code_says_so(run, tmp_path):
+    broken(tmp_path)
+    result = run("runs", tmp_path)
+    assert result.exit_code == 7
+    assert "head is damaged" in result.stderr and "data is damaged" in result.stderr and "0 runs" in result.stdout
+    assert set(as_json(run("runs", tmp_path, "--json"))["damaged"]) == {"head", "data"}
+    written(tmp_path, "good", 2, "finished")
+    result = run("runs", tmp_path)
+    assert result.exit_code == 0 and "head is damaged" in result.stderr and "1 run in" in result.stdout
+
+
+def test_diagnose_says_damaged_and_what_is_left(run, tmp_path):
+    broken(tmp_path)
+    head = run("diagnose", tmp_path / "head")
+    assert head.exit_code == 7 and "is damaged" in head.stderr and "nothing of it can be read" in head.stderr
+    data = run("diagnose", tmp_path / "data")
+    assert data.exit_code == 7 and "is damaged" in data.stderr
+    left, of = re.search(r"readable are (\d+) of (\d+) series", data.stderr).groups()
+    assert 0 < int(left) < int(of) == 60
+    assert "there is no run" not in head.stderr + data.stderr
+    folder = run("diagnose", tmp_path)
+    assert folder.exit_code == 7
+
+
+def test_a_damaged_part_of_a_run_does_not_cost_the_others(run, tmp_path):
+    written(tmp_path, "twice", 3, "finished")
+    with RunWriter(tmp_path, "twice", resume=True) as writer:
+        writer.scalars(10, {"accuracy": 0.9})
+    first = min((tmp_path / "twice").glob("*.sqlite"))
+    first.write_bytes(b"\0" * 100)
+    found = open_runs(tmp_path)["twice"]
+    assert list(found.damaged) == [first.name] and found.column("accuracy").steps.tolist() == [10]
+    assert first.name in found.history().notes[0]
+    result = run("runs", tmp_path)
+    assert result.exit_code == 0 and first.name in result.stderr
+
+
+def test_a_run_with_slashes_is_found_by_folder_and_name(run, tmp_path):
+    written(tmp_path / "runs", "a/b", 3, "finished")
+    written(tmp_path / "runs", "a", 3, "finished")
+    for name in ("a/b", "a"):
+        result = run("diagnose", tmp_path / "runs" / name, "--json")
+        assert result.exit_code == 0, result.stderr
+        assert list(as_json(result)["runs"]) == [name]
+    missing = run("diagnose", tmp_path / "runs" / "a" / "c")
+    assert missing.exit_code != 0 and "no run of that name" in missing.stderr and "a/b" in missing.stderr
+    assert run("diagnose", tmp_path / "none" / "a").exit_code != 0

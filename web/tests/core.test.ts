@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { halves } from '../src/core/blobs';
 import { logTicks, nearestIndex, spansDecades } from '../src/core/curves';
-import { bytes, format, percent, short, ticks, whole } from '../src/core/numbers';
+import { bytes, format, percent, short, shortened, ticks, whole } from '../src/core/numbers';
 import { along, css, scaleOf } from '../src/core/palette';
 import { contour, peakOf, positions, resample } from '../src/core/raster';
 import { middle, readAt } from '../src/core/reading';
@@ -96,4 +96,9 @@ describe('curves', () => {
     expect(nearestIndex([0, 10, 20], 14)).toBe(1);
     expect(nearestIndex([0, 10, 20], 99)).toBe(2);
   });
+});
+
+test('long names are cut in the middle, so that two that differ at the end are told apart', () => {
+  expect(shortened('abcdefghij', 10)).toBe('abcdefghij');
+  expect(shortened('abcdefghijk', 6)).toBe('abc…jk');
 });

@@ -178,7 +178,10 @@ class _Desk:
         key, stamp = str(run.path), views.stamp_of([run])
         known = self.rows.get(key)
         if known is None or known[0] != stamp:
-            known = stamp, views.row_of(run)
+            try:
+                known = stamp, views.row_of(run)
+            except FluoroscopeError:
+                known = stamp, views.damaged_row(run)
         if len(self.rows) >= ROWS:
             self.rows.clear()
         self.rows[key] = known
@@ -187,5 +190,8 @@ class _Desk:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Names for the head of a page, long ones cut."""
-    return ", ".join(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names)
+    """Names for the head of a page; long ones are cut in the middle, where names differ least."""
+    tail = (LONGEST_NAME - 1) // 2
+    return ", ".join(
+        name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1 - tail]}…{name[-tail:]}" for name in names
+    )

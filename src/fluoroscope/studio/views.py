@@ -12,12 +12,14 @@ from urllib.parse import quote
 
 import numpy as np
 
+from fluoroscope.errors import ResultFileError
 from fluoroscope.render.blobs import Blobs
 from fluoroscope.render.page import PanelError, Section
 from fluoroscope.results import History, Media, Result, Series, TensorHistograms, TensorHistory
 from fluoroscope.results.envelope import extremes
 from fluoroscope.results.history import flat_config
 from fluoroscope.training.diagnosis import diagnose
+from fluoroscope.training.store import remaining
 from fluoroscope.training.store.interest import RECORDED, by_interest
 
 __all__ = [
@@ -43,7 +45,20 @@ LONG = 20_000
 
 def stamp_of(runs: Sequence[Any]) -> str:
     """Changes whenever there is something new in any of the runs."""
-    return "|".join(f"{run.name}:{run.state}:{run.last_step}:{run.last_written}" for run in runs)
+    return "|".join(map(_stamp, runs))
+
+
+def _stamp(run: Any) -> str:
+    try:
+        return f"{run.name}:{run.state}:{run.last_step}:{run.last_written}"
+    except ResultFileError:
+        return f"{run.path.name}:damaged"
+
+
+def damaged_row(run: Any) -> dict[str, Any]:
+    """The line of a run that can't be read."""
+    nothing: dict[str, Any] = {"steps": 0, "started": "", "seconds": math.nan, "values": [], "config": []}
+    return {"name": run.name, "address": f"/run/{quote(run.name, safe='')}", "state": "damaged", **nothing}
 
 
 def row_of(run: Any) -> dict[str, Any]:
@@ -70,7 +85,10 @@ def seconds_of(run: Any) -> float:
 
 def facts_of(run: Any) -> list[tuple[str, str]]:
     """The head of a run's page."""
-    row = row_of(run)
+    try:
+        row = row_of(run)
+    except ResultFileError as error:
+        return [("State", "damaged"), ("Why", str(error.got)), ("What is left", remaining(run.path))]
     facts = [("State", run.state), ("Last step", f"{row['steps']:,}"), ("Started", row["started"])]
     environment = dict(flat_config(run.environment or {}))
     facts += [

@@ -79,3 +79,10 @@ export function ticks(low: number, high: number, count: number): number[] {
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) out.push(Number((i * step).toPrecision(12)));
   return out;
 }
+
+/** A name in at most `most` characters, cut in the middle, where names differ least. */
+export function shortened(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const tail = Math.floor((most - 1) / 2);
+  return `${text.slice(0, most - 1 - tail)}…${text.slice(text.length - tail)}`;
+}

@@ -49,7 +49,7 @@ def command(
     out: Path | None,
     console: Console,
 ) -> None:
-    """Diagnose RUN: the folder of a run, a folder of runs, or a history in a .fluo file.
+    """Diagnose RUN: the folder of a run, FOLDER/NAME, a folder of runs, or a history in a .fluo file.
 
     A problem keeps the training from what it could reach, a warning may, a hint is worth a look. The exit code is 0
     whatever is found, unless --fail-on is given.
@@ -79,20 +79,27 @@ def _runs(path: Path) -> dict[str, Any]:
     """Runs by name: those in the folder, the one whose folder it is, or a file."""
     if path.suffix == ".fluo":
         return {path.stem: path}
-    from fluoroscope.errors import InputError
-    from fluoroscope.training.store import open_runs
+    from fluoroscope.training.store import runs_at
 
-    runs = open_runs(path)
-    found = {name: runs[name] for name in runs}
-    if not found:
-        raise InputError(f"there is no run in {path}", expected="a folder that fs.record wrote")
-    return found
+    return dict(runs_at(path))
 
 
 def _diagnosed(source: Any, rules: tuple[str, ...], classes: int | None, epoch: int | None) -> Findings:
+    from fluoroscope.errors import ResultFileError
     from fluoroscope.training.diagnosis import diagnose
+    from fluoroscope.training.store import Run, remaining
 
-    return diagnose(source, rules=rules or None, classes=classes, steps_per_epoch=epoch)
+    try:
+        return diagnose(source, rules=rules or None, classes=classes, steps_per_epoch=epoch)
+    except ResultFileError as error:
+        if not isinstance(source, Run):
+            raise
+        raise ResultFileError(
+            f"the run in {source.path} is damaged",
+            got=error.got,
+            expected=error.expected,
+            remedy=remaining(source.path),
+        ) from error
 
 
 def _say(findings: Findings, show_skipped: bool, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,12 +63,12 @@ def command(
 
 def _found(run: str, folder: Path) -> Run:
     """The run of that name in the folder, or whose folder it is."""
-    from fluoroscope.training.store import open_runs
+    from fluoroscope.errors import FluoroscopeError
+    from fluoroscope.training.store import open_runs, runs_at
 
-    named = folder.is_dir() and run in open_runs(folder)
-    if not named and Path(run).is_dir():
-        inside = open_runs(Path(run))
-        names = list(inside)
-        if len(names) == 1:
-            return inside[names[0]]
+    if not (folder.is_dir() and run in open_runs(folder)):
+        with contextlib.suppress(FluoroscopeError):  # then it is told what there is in the folder
+            inside = list(runs_at(run).values())
+            if len(inside) == 1:
+                return inside[0]
     return open_runs(folder)[run]

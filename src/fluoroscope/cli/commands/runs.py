@@ -11,6 +11,7 @@ from fluoroscope.cli.console import Console, printable
 from fluoroscope.cli.options import Command, answer_options
 from fluoroscope.cli.table import table
 from fluoroscope.cli.units import decimal
+from fluoroscope.errors import ResultFileError
 
 if TYPE_CHECKING:
     from fluoroscope.training.store import Run
@@ -27,18 +28,36 @@ COLUMNS = ("run", "folder", "state", ">step", "last values")
 @click.option("--all", "everything", is_flag=True, help=f"Every series, not the first {SHOWN}.")
 @answer_options
 def command(folder: Path, everything: bool, console: Console) -> None:
-    """List the runs in FOLDER: state, last step, and the last value of their series."""
+    """List the runs in FOLDER: state, last step, and the last value of their series.
+
+    What is damaged is told; where that is all there is, the exit code is 7.
+    """
     from fluoroscope.training.store import open_runs
 
     runs = open_runs(folder)
-    found: list[Run] = list(runs.values())
-    rows = [_entries(run) for run in found]
+    found: list[Run] = []
+    rows: list[dict[str, Any]] = []
+    opened = list(runs.values())
+    damaged = dict(runs.damaged)
+    for run in opened:
+        try:
+            rows.append(_entries(run))
+            found.append(run)
+        except ResultFileError as failure:
+            damaged[run.path.name] = failure
     limit = None if everything else SHOWN
     console.show(table(COLUMNS, (_cells(row, limit) for row in rows), console.terminal))
     console.say(f"\n{len(rows)} {'run' if len(rows) == 1 else 'runs'} in {printable(str(folder))}")
-    for name, error in runs.damaged.items():
-        console.note(f"note: {printable(name)} can't be read: {error.what}")
-    console.answer({"runs": rows, "damaged": {name: str(error) for name, error in runs.damaged.items()}})
+    for name, error in damaged.items():
+        console.note(f"note: {printable(name)} is damaged and can't be read: {error.what}")
+    for run in found:
+        for name, error in run.damaged.items():
+            console.note(
+                f"note: {printable(run.name)} is read without {printable(name)}, which is damaged: {error.got}"
+            )
+    console.answer({"runs": rows, "damaged": {name: str(error) for name, error in damaged.items()}})
+    if damaged and not found:
+        click.get_current_context().exit(ResultFileError.exit_code)
 
 
 def _entries(run: Run) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ def command(
         found = _found(subject, pattern, spectrum, compare, settings, network, console)
     paths = [write_result(found, out / "weights"), write_figure(found, out / "weights.png")]
     if page:
-        found.to_html(out / "weights.html")
+        _write_page(found, subject.title, compare, out / "weights.html")
         paths.append(out / "weights.html")
     console.show(_table(found, console.terminal))
     console.say()
@@ -93,6 +94,19 @@ def command(
     if len(notes) > MOST_NOTES:
         console.note(f"note: and {len(notes) - MOST_NOTES:,} more; --json has all numbers")
     console.answer({"model": subject.title, **_answer(found), "files": paths})
+
+
+def _write_page(found: Any, title: str, compare: str | None, path: Path) -> None:
+    """The page, with a title that says what it is of, and what it amounts to."""
+    from fluoroscope.render.page import page, write_page
+
+    records = found.spectra if found.kind == "spectra" else found.tensors
+    facts = [("Tensors", f"{len(records):,}")]
+    if found.kind != "spectra":
+        facts.append(("Entries", f"{sum(math.prod(record.shape) for record in records):,}"))
+    of = "Spectra of the weights of" if found.kind == "spectra" else "Weights of"
+    other = f", compared with {Path(compare).name}" if compare else ""
+    write_page(page([found], title=f"{of} {title}{other}", facts=facts), path)
 
 
 def _opened(model: str, network: Network, console: Console) -> Subject | Checkpoint:

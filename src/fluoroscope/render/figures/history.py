@@ -13,7 +13,7 @@ from fluoroscope.errors import OptionError, nearest
 from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain, quiet
 from fluoroscope.render.figures.curves import Points, Smoothing, draw_curve, draw_gaps, points_of
-from fluoroscope.render.figures.label import clean, number, shortened, title
+from fluoroscope.render.figures.label import amount, clean, number, shortened, title
 from fluoroscope.render.figures.registry import Drawing, drawing
 from fluoroscope.render.figures.spreads import draw_spreads
 from fluoroscope.results.course import HELD_OUT, best_step, higher_is_better, is_limit, overfitting_onset, pairs
@@ -151,8 +151,10 @@ class HistoryDrawing(Drawing):
         self._bottom(result, drawn, ax, theme)
         if all(p.unit == "share" for p in drawn):
             ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g} %")
+        if all(p.unit == "bytes" for p in drawn):
+            ax.yaxis.set_major_formatter(lambda v, _: f"{amount(v)}B" if v else "0")
         _legend(ax, drawn, name, theme)
-        units = sorted({p.unit for p in drawn if p.unit and p.unit != "share"})
+        units = sorted({p.unit for p in drawn if p.unit and p.unit not in ("share", "bytes")})
         detail = [*(shortened(u, 30) for u in units), *(["logarithmic"] if log else [])]
         title(ax, shortened(name, 60), theme, " · ".join(detail))
 

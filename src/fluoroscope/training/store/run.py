@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fluoroscope.errors import InputError, MissingExtra, nearest
+from fluoroscope.errors import FluoroscopeError, InputError, MissingExtra, nearest
 from fluoroscope.results import History, Media, Series, TensorHistory
 from fluoroscope.results.store import atomic_write
 from fluoroscope.training.store.column import Column, Envelope, envelope
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Run", "State"]
 
 State = Literal["running", "finished", "failed", "interrupted"]
+RANK = re.compile(r"rank\d+/")
+UNITS = {"time/step": "s", "time/curvature": "s"}
+UNITS |= dict.fromkeys(("memory/process", "memory/accelerator", "memory/accelerator_peak"), "bytes")
 PARTS = ("train_", "training_", "val_", "valid_", "validation_", "test_", "eval_")
 
 
@@ -58,15 +62,28 @@ class Run:
             "lost": sum(m.get("lost", 0) for _, m in found),
         }
 
+    @property
+    def damaged(self) -> dict[str, FluoroscopeError]:
+        """Files of the run that can't be read, by name, and why; the others are read without them."""
+        return self._looked()[1]
+
+    def _looked(self) -> tuple[list[tuple[Path, dict[str, Any]]], dict[str, FluoroscopeError]]:
+        found, damaged = [], {}
+        for file in writer_files(self.path):
+            try:
+                with opened(file) as reader:
+                    found.append((file, reader.meta()))
+            except FluoroscopeError as error:
+                damaged[file.name] = error
+        return found, damaged
+
     def _metas(self) -> list[tuple[Path, dict[str, Any]]]:
         """Files and what they tell of themselves, in the order of their beginning, rank 0 first."""
-        files = writer_files(self.path)
-        found = []
-        for file in files:
-            with opened(file) as reader:
-                found.append((file, reader.meta()))
+        found, damaged = self._looked()
         if not found:
-            raise InputError(f"{self.path} holds no run", expected="a folder that fs.record wrote")
+            raise next(iter(damaged.values()), None) or InputError(
+                f"{self.path} holds no run", expected="a folder that fs.record wrote"
+            )
         return sorted(found, key=lambda f: (f[1].get("rank", 0), f[0].name.split("-")[1:]))
 
     @property
@@ -119,7 +136,7 @@ class Run:
     def last_written(self) -> float | None:
         """When the last step was written, in seconds since 1970."""
         times = []
-        for file in writer_files(self.path):
+        for file, _ in self._metas():
             with opened(file) as reader:
                 times.append(reader.last_time())
         return max((t for t in times if t is not None), default=None)
@@ -128,7 +145,7 @@ class Run:
     def last_step(self) -> int | None:
         """The largest step of all, None before the first."""
         steps = []
-        for file in writer_files(self.path):
+        for file, _ in self._metas():
             with opened(file) as reader:
                 steps.append(reader.last_step())
         return max((s for s in steps if s is not None), default=None)
@@ -211,9 +228,13 @@ class Run:
         """Series as a result that can be drawn and saved; all of them, losses first, where none are named."""
         found = self.columns(names)
         columns = {name: found[name] for name in by_interest(found)} if names is None else found
-        series = {n: Series(steps=c.steps, values=c.values, times=c.times, group=_group(n)) for n, c in columns.items()}
+        series = {
+            n: Series(steps=c.steps, values=c.values, times=c.times, group=_group(n), unit=_unit(n))
+            for n, c in columns.items()
+        }
         config = self.config
-        meta = {"run": self.name, "config": config}
+        notes = [f"{name} can't be read and is left out" for name in self.damaged]
+        meta: dict[str, Any] = {"run": self.name, "config": config, **({"notes": notes} if notes else {})}
         return History(title=self.name, series=series, configs={self.name: config}, meta=meta)
 
     def tensor_history(
@@ -280,6 +301,12 @@ def _joined(parts: list[Any], dtype: Any) -> Any:
 def _prefix(meta: dict[str, Any]) -> str:
     rank = meta.get("rank", 0)
     return f"rank{rank}/" if rank else ""
+
+
+def _unit(name: str) -> str:
+    """The unit of what the recorder adds by itself; what a user logs has none that is known."""
+    bare = name.partition("/")[2] if RANK.match(name) else name
+    return UNITS.get(bare, "")
 
 
 def _group(name: str) -> str:
