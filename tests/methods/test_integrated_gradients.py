@@ -247,3 +247,24 @@ def test_rules_of_panels_that_are_halved_unevenly(level: int) -> None:
     assert exact or level == 0
     np.testing.assert_allclose(panels.weights().sum(0), 1)
     assert set(panels.points) == {0, 0.125, 0.1875, 0.25, 0.5, 0.625, 0.75, 1}
+
+
+def test_a_score_that_jumps_ends_with_a_note_and_the_gradients_part() -> None:
+    """A step between baseline and input: halving its panel would never end. The gradient's part is exact without it."""
+
+    class Step(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor([1.0, -2.0, 4.0], dtype=torch.float64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            score = x @ self.weight
+            return torch.stack([score + 5 * (score > 0.7).to(score), -score], 1)
+
+    x = torch.tensor([[1.0, 0.5, 0.4]], dtype=torch.float64)
+    found = fs.IntegratedGradients()(Step(), x, target=0)
+    np.testing.assert_allclose(found.values, x * torch.tensor([1.0, -2.0, 4.0]), atol=1e-9)
+    assert found.meta["completeness_error"] == pytest.approx(5 / 6.6, rel=1e-6)
+    assert any("the score jumps along the path" in note for note in found.notes)
+    smooth = fs.IntegratedGradients()(Step(), x, target=1)
+    assert not any("jumps" in note for note in smooth.notes)

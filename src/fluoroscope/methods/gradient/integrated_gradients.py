@@ -123,7 +123,12 @@ class IntegratedGradients(InputGradient):
         if bool((error > self.tolerance).any()):
             study.note(
                 f"the completeness error is above the tolerance of {self.tolerance:g} "
-                f"after {self.max_evaluations} evaluations"
+                f"after {max(len(p.gradients) for p in paths)} evaluations"
+                + (
+                    ": the score jumps along the path, which no gradient knows of"
+                    if any(p.panels.jumps for p in paths)
+                    else ""
+                )
             )
 
     def _tell(self, study: Study, found: torch.Tensor, rise: Array, floor: float) -> Array:

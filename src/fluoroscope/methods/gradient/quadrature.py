@@ -17,6 +17,8 @@ WEIGHTS = (np.array([1, 1]) / 2, np.array([1, 4, 1]) / 6, np.array([7, 32, 12, 3
 SPREAD = 10.0
 SINGLY = 17
 """Points up to which panels are halved one at a time, so that none is bought without need."""
+NARROWEST = 2.0**-40
+"""Width of panels that are not halved any more: a score that jumps has an error on the narrowest panel, too."""
 Panel = tuple[float, float]
 
 
@@ -49,6 +51,7 @@ class Panels:
     2. It is enough when the sum of the errors is within ``tolerance`` of the whole rise, and the root of their squares
        within ``SPREAD`` times that: a sum alone can be small by luck, long before its parts are.
     3. Otherwise the panel with the largest error is halved, which costs one point; all points so far stay in use.
+       Where the score jumps, no panel is narrow enough: the jump is found to ``NARROWEST`` and left.
     """
 
     tolerance: float
@@ -110,7 +113,9 @@ class Panels:
                 wanted[panel] = max(wanted.get(panel, 0.0), float(error / scale))
         if not wanted:
             return False
-        order = sorted(wanted, key=lambda panel: -wanted[panel])
+        order = sorted((p for p in wanted if p[1] - p[0] > NARROWEST), key=lambda panel: -wanted[panel])
+        if not order:
+            return False
         few = len(self.points) < SINGLY
         chosen = order[:1] if few else [p for p in order if wanted[p] >= wanted[order[0]] / 2]
         leaves = [self._leaf(panel) for panel in chosen[: max(room, 0)]]
@@ -143,6 +148,11 @@ class Panels:
                 for t, w in zip(nodes(a, b, depth), WEIGHTS[depth], strict=True):
                     found[place[t], k] += w * (b - a)
         return found
+
+    @property
+    def jumps(self) -> bool:
+        """Whether a panel was halved until it was too narrow."""
+        return any(b - a <= 2 * NARROWEST for a, b in self.split)
 
     def incompleteness(self) -> Array:
         """``|computed - known| / |known|`` of the whole integral of the slope, for each target (K,)."""
