@@ -351,9 +351,75 @@ def test_a_compiled_network(tmp_path: Path) -> None:
     history = read(tmp_path)
     assert history.names[:2] == ("conv.weight", "conv.bias")
     assert "activation/std" not in history.statistics
-    assert history.meta["notes"] == ["activations are not seen in a compiled network"]
+    (note,) = history.meta["notes"]
+    assert note.startswith("activations are not seen in a compiled network; activations='eager'")
     wanted = gradient(made("SGD")[0], *data())
     assert value(history, "gradient/norm", "conv.weight") == pytest.approx(naive(wanted[0])["norm"], rel=1e-4)
+
+
+@pytest.mark.parametrize("wrap", ["whole", "part", "in place"])
+def test_activations_of_a_compiled_network(wrap: str, tmp_path: Path) -> None:
+    """One more forward: the numbers of the network that is not compiled, and the training as without."""
+
+    def train(folder: Path | None, compiles: bool) -> nn.Module:
+        net, optimizer = made("SGD")
+        model: Any = net
+        if compiles and wrap == "whole":
+            model = torch.compile(net, backend="eager")
+        elif compiles and wrap == "part":
+            net.act = torch.compile(net.act, backend="eager")  # type: ignore[assignment]
+        elif compiles:
+            net.compile(backend="eager")
+        torch.manual_seed(3)
+        if folder is None:
+            for i in range(3):
+                step(model, optimizer, i)
+        else:
+            with fs.record(model, optimizer, "a", folder, activations="eager", activations_every=2):
+                for i in range(3):
+                    step(model, optimizer, i)
+        return net
+
+    plain, seen = train(None, True), train(tmp_path / "compiled", True)
+    for a, b in zip(plain.state_dict().values(), seen.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    found = read(tmp_path / "compiled")
+    if wrap == "in place":
+        assert "net.compile()" in found.notes[0]
+        assert "activation/std" not in found.statistics
+        return
+    (note,) = found.notes
+    assert "one more forward" in note
+    train(tmp_path / "eager", False)
+    wanted = read(tmp_path / "eager")
+    assert not wanted.notes
+    for name in ("conv", "bn", "hidden", "act", "out"):
+        for column in (0, 2):
+            assert value(found, "activation/std", name, column) == value(wanted, "activation/std", name, column)
+
+
+def test_a_forward_that_is_not_possible_without_compiling_is_told(tmp_path: Path) -> None:
+    class Only(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+            self.compiled = False
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not torch.compiler.is_compiling():
+                raise RuntimeError("only compiled")
+            return self.layer(x)
+
+    net = Only()
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    model: Any = torch.compile(net, backend="eager")
+    with fs.record(model, optimizer, "a", tmp_path, activations="eager", activations_every=1):
+        for _ in range(2):
+            model(torch.ones(3, 4)).sum().backward()
+            optimizer.step()
+    notes = fs.open_runs(tmp_path)["a"].facts["recorder"]["notes"]
+    assert "only compiled" in notes[1]
+    assert len(notes) == 2
 
 
 def test_activations(tmp_path: Path) -> None:

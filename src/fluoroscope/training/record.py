@@ -29,7 +29,7 @@ def record(
     config: Any = None,
     every: int = 1,
     exact_every: int = 100,
-    activations: bool = True,
+    activations: bool | Literal["eager"] = True,
     activations_every: int = 10,
     sample: int = 512,
     updates: Literal["auto", "exact", "sampled"] = "auto",
@@ -59,7 +59,8 @@ def record(
         config: what the run should be told apart by: a mapping, dataclass or namespace.
         every: tensors are looked at every so many steps.
         exact_every: statistics over all entries instead of samples, every so many steps; 0 for never.
-        activations: whether activations are watched, ``activations_every`` steps apart.
+        activations: whether activations are watched, ``activations_every`` steps apart. Of a compiled network they are
+            not seen; ``eager`` has it run once more, not compiled, with the same inputs at those steps.
         activations_every: see there.
         sample: entries looked at in each tensor.
         updates: ``exact`` norms of updates need a copy of the weights; ``sampled`` ones estimate them; ``auto`` is
@@ -97,6 +98,7 @@ def record(
         every=every,
         exact_every=exact_every,
         activations_every=activations_every if activations else 0,
+        eager=activations == "eager",
         sample=sample,
         updates=updates,
         histograms=histograms,

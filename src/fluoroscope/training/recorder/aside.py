@@ -14,7 +14,7 @@ from fluoroscope.errors import InputError, ModelError
 from fluoroscope.model.guard import Guard
 from fluoroscope.training.recorder.shards import sharded
 
-__all__ = ["aside", "loss_of_closure", "refuse", "trained"]
+__all__ = ["aside", "loss_of_closure", "refuse", "several", "trained"]
 
 
 def trained(model: nn.Module, optimizers: Sequence[Any]) -> list[nn.Parameter]:
@@ -34,7 +34,7 @@ def refuse(what: str, model: nn.Module, parameters: Sequence[nn.Parameter]) -> N
             f"{what} can't be had of parameters that are spread over processes (FSDP, DTensor)",
             remedy="measure it on one process, with a copy of the network that is not spread",
         )
-    if any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()) and _several():
+    if any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()) and several():
         raise ModelError(
             f"{what} can't be had of a network whose batch norm waits for other processes", got="SyncBatchNorm"
         )
@@ -42,7 +42,8 @@ def refuse(what: str, model: nn.Module, parameters: Sequence[nn.Parameter]) -> N
         raise ModelError(f"{what} can't be had of complex weights")
 
 
-def _several() -> bool:
+def several() -> bool:
+    """Whether several processes train together."""
     import torch.distributed as dist
 
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

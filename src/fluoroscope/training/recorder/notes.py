@@ -8,12 +8,10 @@ from fluoroscope.training.recorder.optimizer_watch import COPY_LIMIT, OptimizerW
 
 __all__ = ["notes_of", "update_norm"]
 
-COMPILED = "activations are not seen in a compiled network"
 
-
-def notes_of(watches: Iterable[OptimizerWatch], compiled: bool, rank: int) -> list[str]:
-    """Sentences for the record: a compiled network, tensors of which a part is here, norms that are estimated."""
-    found = [COMPILED] if compiled else []
+def notes_of(watches: Iterable[OptimizerWatch], activations: str, rank: int) -> list[str]:
+    """Sentences for the record: of ``activations``, of tensors of which a part is here, of norms that are estimated."""
+    found = [activations] if activations else []
     known = list(watches)
     if any(w.shards for w in known):
         found.append(

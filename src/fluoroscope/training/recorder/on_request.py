@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fluoroscope.model.activation_watch import ActivationWatch
+from fluoroscope.model.eager_activations import EagerActivations
 from fluoroscope.training.recorder.beside import Beside
 from fluoroscope.training.recorder.curvature import Curvature
 from fluoroscope.training.recorder.noise_scale import NoiseScale
@@ -22,7 +23,7 @@ class OnRequest:
     step: int
     _beside: Beside
     _writer: RunWriter | None
-    _activations: ActivationWatch | None
+    _activations: ActivationWatch | EagerActivations | None
 
     def curvature(self, loss: Callable[[], Any]) -> Curvature | None:
         """The largest eigenvalue of the Hessian of the loss that ``loss`` returns, at the weights as they are.

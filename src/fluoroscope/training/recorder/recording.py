@@ -13,8 +13,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from fluoroscope.errors import InputError
-from fluoroscope.model.activation_watch import ActivationWatch, compiled
 from fluoroscope.results import Array
+from fluoroscope.training.recorder.activations import activations_of
 from fluoroscope.training.recorder.beside import Beside, Taken
 from fluoroscope.training.recorder.facts import about_model, environment
 from fluoroscope.training.recorder.later import Later
@@ -96,10 +96,8 @@ class Recording(OnRequest):
             for optimizer in self._optimizers:
                 self._watches[id(optimizer)] = OptimizerWatch(optimizer, names, self.settings, self.model)
                 self._hook(optimizer)
-        hidden = compiled(self.model)
-        wanted = self._ranks.writes and self.settings.activations_every > 0
-        self._activations = ActivationWatch(self._network, clean=clean_name) if wanted and not hidden else None
-        self._tell(hidden)
+        self._activations, why_not = activations_of(self, self._network, self._ranks)
+        self._tell(why_not)
         self._arm()
         if self._writer is not None:
             self._beside.start()
@@ -111,7 +109,7 @@ class Recording(OnRequest):
             self._handles.append(optimizer.register_step_pre_hook(self._before_step))
             self._handles.append(optimizer.register_step_post_hook(self._after_step))
 
-    def _tell(self, hidden: bool) -> None:
+    def _tell(self, why_not: str) -> None:
         """Write down how the numbers are taken."""
         if self._writer is None:
             return
@@ -124,7 +122,7 @@ class Recording(OnRequest):
                 "ranks": self._ranks.text,
                 "order": order,
                 "layers": layers,
-                "notes": notes_of(self._watches.values(), hidden, self._ranks.rank),
+                "notes": notes_of(self._watches.values(), why_not, self._ranks.rank),
                 "update_norm": update_norm(self._watches.values()),
                 **self._about_optimizers(),
             }

@@ -25,6 +25,7 @@ class Settings:
     updates: Literal["auto", "exact", "sampled"] = "auto"
     histograms: bool = True
     memory_every: int = 20
+    eager: bool = False
     curvature_every: int = 100
     noise_scale_every: int = 0
     alignment: Literal["off", "sampled", "exact"] = "off"
