@@ -55,7 +55,7 @@ class MaskedScores:
         self.channel = axes.index(ax.C)
         self.network: Study | FastForward = self.study
         if runs >= WORTH_A_COPY or precision != "float32":
-            self.network = FastForward(self.study, self.batch.inputs.part(0, 1), precision)
+            self.network = FastForward(self.study, self.batch.inputs.part(0, 1), precision, runs)
             self.study.facts["runs_as"] = self.network.kind
             if self.network.note:
                 self.study.note(self.network.note)
@@ -87,7 +87,8 @@ class MaskedScores:
 
     def _scores(self, n: int, masks: torch.Tensor) -> torch.Tensor:
         one = self.batch.inputs.part(n, n + 1)
-        masked = one.main * masks.unsqueeze(self.channel).to(one.main)
+        main = one.main.contiguous(memory_format=torch.channels_last) if one.main.ndim == 4 else one.main
+        masked = main * masks.unsqueeze(self.channel).to(one.main)
         rows = one.repeated(len(masks)).with_main(masked)
         with torch.no_grad():
             output, scores = self.network.scored(rows)

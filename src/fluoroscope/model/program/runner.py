@@ -14,7 +14,7 @@ from fluoroscope.model.program.steps import Step
 
 __all__ = ["Runner", "portions"]
 
-BATCH_BYTES = 24e6
+BATCH_BYTES = 36e6
 """What a step of the local part reads and writes for the examples that run together."""
 TAIL_ROWS = 256
 
