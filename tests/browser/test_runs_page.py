@@ -75,3 +75,29 @@ def test_a_page_carries_no_more_pictures_than_its_bound(monkeypatch, chromium, t
     assert "have no room on this page" in panel.inner_text()
     assert panel.locator("img").count() >= 1
     opened.close()
+
+
+def test_a_print_of_what_is_not_decoded_yet_says_so(chromium, tmp_path):
+    results = [sample.grad_cam(), sample.feature_maps(), sample.compared_runs(), sample_media.media()]
+    path = write_page(page(results, title="Early"), tmp_path / "early.html")
+    context = chromium.new_context(offline=True)
+    early = context.new_page()
+    early.add_init_script(
+        "window.seen = []; new MutationObserver(() => seen.push(document.documentElement.hasAttribute('data-pending')))"
+        ".observe(document, { attributes: true, subtree: true, attributeFilter: ['data-pending'] })"
+    )
+    early.emulate_media(media="print")
+    early.goto(path.as_uri())
+    early.evaluate("dispatchEvent(new Event('beforeprint'))")
+    for _ in range(100):
+        if early.evaluate("seen.length > 0 && !document.documentElement.hasAttribute('data-pending')"):
+            break
+        early.wait_for_timeout(100)
+    assert early.evaluate("[seen[0], seen.at(-1)]") == [True, False]
+    sentence = early.locator(".pending")
+    assert not sentence.is_visible()
+    early.evaluate("document.documentElement.toggleAttribute('data-pending', true)")
+    assert sentence.is_visible()
+    early.emulate_media(media="screen")
+    assert not sentence.is_visible()
+    context.close()

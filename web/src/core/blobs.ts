@@ -13,6 +13,18 @@ export function askFor(address: string): void {
 const arrays = new Map<string, Promise<Decoded>>();
 const images = new Map<number, Promise<ImageBitmap>>();
 
+let pending = 0;
+const DRAWN = 50; // ms that what was decoded takes to be on the page
+
+/** Printing waits for nothing: while something is decoded the page carries a mark, which a print shows as a sentence. */
+function awaited<T>(work: Promise<T>): Promise<T> {
+  pending++;
+  document.documentElement.toggleAttribute('data-pending', true);
+  const over = () => setTimeout(() => document.documentElement.toggleAttribute('data-pending', --pending > 0), DRAWN);
+  work.then(over, over);
+  return work;
+}
+
 async function bytes(blob: number): Promise<Uint8Array<ArrayBuffer>> {
   const text = document.getElementById(`fs-blob-${blob}`)?.textContent;
   if (text == null && asked) {
@@ -67,12 +79,12 @@ export function loadArray(ref: ArrayRef): Promise<Decoded> {
   const key = `${ref.blob} ${ref.dtype} ${ref.shape.join('x')}`;
   let found = arrays.get(key);
   if (!found) {
-    found = bytes(ref.blob).then(gunzip).then((buffer) => {
+    found = awaited(bytes(ref.blob).then(gunzip).then((buffer) => {
       const data = numbers(buffer, ref.dtype);
       const expected = ref.shape.reduce((a, b) => a * b, 1);
       if (data.length !== expected) throw new Error(`block ${ref.blob} has ${data.length} numbers, not ${expected}`);
       return { data, shape: ref.shape };
-    });
+    }));
     arrays.set(key, found);
   }
   return found;
@@ -89,13 +101,13 @@ const RASTER = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp']);
 /** An encoded picture as a file; nothing of it is kept here. Only types that hold pixels and nothing else. */
 export async function loadFile(blob: number, mime: string): Promise<Blob> {
   if (!RASTER.has(mime)) throw new Error(`pictures of the type ${mime} are not shown`);
-  return new Blob([await bytes(blob)], { type: mime });
+  return new Blob([await awaited(bytes(blob))], { type: mime });
 }
 
 export function loadImage(ref: ImageRef): Promise<ImageBitmap> {
   let found = images.get(ref.blob);
   if (!found) {
-    found = bytes(ref.blob).then((data) => createImageBitmap(new Blob([data], { type: ref.mime })));
+    found = awaited(bytes(ref.blob).then((data) => createImageBitmap(new Blob([data], { type: ref.mime }))));
     images.set(ref.blob, found);
   }
   return found;

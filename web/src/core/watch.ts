@@ -30,7 +30,7 @@ export function inView(seen: () => void): Attachment {
 }
 
 const later = new Set<() => void>();
-const PAUSE = 250; // ms between two panels that nobody waits for
+const PAUSE = 60; // ms between two panels that nobody waits for
 
 /** One of what waits, whenever the page is idle, until nothing is left. */
 function rest(): void {
