@@ -12,6 +12,7 @@ from torch import nn
 from fluoroscope.model import fast_copy
 from fluoroscope.model.fast_copy import FastCopy, close
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.program import kernels
 from fluoroscope.model.study import Study
 from fluoroscope.model.subject import as_subject
 from tests.contract.networks import Functional, Plain, differences, images, network, snapshot
@@ -126,3 +127,19 @@ def test_close_is_about_the_range_of_scores() -> None:
     assert not close(expected + 1e-3, expected)
     assert not close(torch.tensor([[float("nan"), 0.0]]), expected)
     assert not close(expected[:, :1], expected)
+
+
+@pytest.mark.skipif(not kernels._onednn(), reason="torch without oneDNN's joined operations")
+def test_weights_lie_as_each_shape_of_inputs_wants_them() -> None:
+    """Packed for one picture they would be turned round at every call with several; equal layouts are kept once."""
+    weight = torch.randn(128, 128, 3, 3)
+    found = kernels.Convolution(weight, None, (1, 1), 1)
+    shapes = [(count, 128, side, side) for count in (1, 2, 3) for side in (56, 28)]
+    wanted = set()
+    for shape in shapes:
+        x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(found(x, (1, 1), (2, 2)), F.conv2d(x, weight, None, 2, 1))
+        fresh = torch.ops.mkldnn._reorder_convolution_weight(found.weight, [1, 1], [2, 2], [1, 1], 1, list(shape))
+        assert kernels._layout(found._weight(x, (1, 1), (2, 2))) == kernels._layout(fresh)
+        wanted.add(kernels._layout(fresh))
+    assert len(found._layouts) == len(wanted)

@@ -16,8 +16,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from fluoroscope.model.memory import dense, stride_of
 from fluoroscope.model.outputs import first_tensor
-from fluoroscope.model.strides import dense, stride_of
 
 __all__ = ["QUANTITIES", "ActivationWatch", "compiled"]
 

@@ -19,6 +19,9 @@ __all__ = ["Activation", "Convolution", "activation_of"]
 
 aten = torch.ops.aten
 Pair = tuple[int, int]
+SHAPES = 64
+"""Shapes of inputs for which a convolution remembers its layout."""
+ONEDNN = ("_convolution_pointwise", "_reorder_convolution_weight", "_get_mkldnn_serialized_md")
 FORMATS = (torch.float32, torch.bfloat16)
 
 
@@ -51,7 +54,8 @@ class Convolution:
         self.weight = weight.contiguous(memory_format=torch.channels_last)
         self.bias, self.dilation, self.groups = bias, dilation, groups
         self.activation: Activation | None = None
-        self._packed: dict[Pair, torch.Tensor] = {}
+        self._packed: dict[tuple[Pair, torch.Size], torch.Tensor] = {}
+        self._layouts: dict[bytes, torch.Tensor] = {}
         self._turned: Convolution | None = None
         self._bare: Convolution | None = None
         self.winograd: Winograd | None = None
@@ -117,11 +121,26 @@ class Convolution:
         return ops._convolution_pointwise.binary(x, addend, weight, *common, "add", 1.0, name, scalars, "")  # type: ignore[no-any-return]
 
     def _weight(self, x: torch.Tensor, padding: Pair, stride: Pair) -> torch.Tensor:
-        if stride not in self._packed:
-            self._packed[stride] = torch.ops.mkldnn._reorder_convolution_weight(
+        """The weights in the layout that oneDNN wants for an input of this shape. In another one it would take them
+        too, and turn them into its own at every call.
+        """
+        found = self._packed.get((stride, x.shape))
+        if found is None:
+            found = torch.ops.mkldnn._reorder_convolution_weight(
                 self.weight, list(padding), list(stride), list(self.dilation), self.groups, list(x.shape)
             )
-        return self._packed[stride]
+            if len(self._packed) >= SHAPES:
+                self._packed.clear()
+                self._layouts.clear()
+            found = self._layouts.setdefault(_layout(found), found)
+            self._packed[stride, x.shape] = found
+        return found
+
+
+def _layout(packed: torch.Tensor) -> bytes:
+    """What tells a layout of oneDNN from others; shapes that want the same one share the weights."""
+    described: bytes = torch.ops.mkldnn._get_mkldnn_serialized_md(packed).numpy().tobytes()
+    return described
 
 
 def _turned(weight: torch.Tensor, groups: int) -> torch.Tensor:
@@ -134,4 +153,4 @@ def _turned(weight: torch.Tensor, groups: int) -> torch.Tensor:
 def _onednn() -> bool:
     """Whether torch was built with oneDNN and its joined operations."""
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return available and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    return available and all(hasattr(torch.ops.mkldnn, name) for name in ONEDNN)

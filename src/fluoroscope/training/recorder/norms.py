@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from fluoroscope.model.strides import dense
+from fluoroscope.model.memory import dense
 
 __all__ = ["PIECE", "doubles", "flat", "norms", "pieces", "rare_norm", "square"]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from fluoroscope.model.strides import dense
+from fluoroscope.model.memory import dense, memory_of
 from fluoroscope.results import Array
 from fluoroscope.training.recorder.samples import Samples
 
@@ -20,6 +20,7 @@ __all__ = ["SMALL", "Packed"]
 
 SMALL = 1 << 16
 """Entries of the largest tensor that is read this way: 256 kB, still in the cache when it is read again."""
+FLOAT = "<f4"
 LEAST, MOST = 1e-28, 1e37
 """Sums of squares outside of these bounds are taken again in float64: float32 may have lost digits, or all of them."""
 
@@ -35,7 +36,7 @@ class Packed:
         self.where = np.array([i for i, _ in found], np.int64)
         self._members = self.where.tolist()
         self._held = [p for _, p in found]
-        self._weights = [_memory(p) for p in self._held]
+        self._weights = [memory_of(p, FLOAT) for p in self._held]
         sizes = np.array([len(w) for w in self._weights], np.int64)
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
         self._places = _joined([samples.places(i).numpy() + s for (i, _), s in zip(found, self._starts, strict=False)])
@@ -71,7 +72,7 @@ class Packed:
         for k, (i, weight) in enumerate(zip(self._members, self._weights, strict=True)):
             gradient = gradients[i]
             if gradient is not None and _fits(gradient) and len(weight) == gradient.numel() and dense(gradient):
-                pieces.append(_memory(gradient))
+                pieces.append(memory_of(gradient, FLOAT))
                 continue
             (absent if gradient is None else odd).append(k)
             pieces.append(np.zeros(len(weight), np.float32))
@@ -114,21 +115,6 @@ def _fits(tensor: torch.Tensor) -> bool:
         and not tensor.requires_grad
         and not tensor.is_neg()
     )
-
-
-class _Memory:
-    """What NumPy asks of memory that it may look at. ``Tensor.numpy`` would forbid the tensor to be resized."""
-
-    __slots__ = ("__array_interface__",)
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        place = (tensor.data_ptr(), True)
-        self.__array_interface__ = {"shape": (tensor.numel(),), "typestr": "<f4", "data": place, "version": 3}
-
-
-def _memory(tensor: torch.Tensor) -> Array:
-    """The entries of a dense float32 tensor in the order of memory; whoever looks has to keep the tensor."""
-    return np.asarray(_Memory(tensor))
 
 
 def _joined(parts: Sequence[Array]) -> Array:

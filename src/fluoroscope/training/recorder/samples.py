@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fluoroscope.model.strides import stride_of
+from fluoroscope.model.memory import stride_of
 from fluoroscope.results import Array
 from fluoroscope.training.recorder.norms import flat
 

@@ -1,13 +1,18 @@
-"""Where to look in a tensor: every k-th entry in the order of memory, without walking down one column."""
+"""Tensors as they lie in memory: whether without gaps, as bytes, and where to look at every k-th entry without walking
+down one column.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
-__all__ = ["dense", "stride_of"]
+from fluoroscope.results import Array
+
+__all__ = ["dense", "memory_of", "stride_of"]
 
 
 def stride_of(shape: Sequence[int], most: int) -> int:
@@ -31,3 +36,20 @@ def dense(tensor: torch.Tensor) -> bool:
             return False
         expected *= size
     return True
+
+
+class _Memory:
+    """What NumPy asks of memory that it may look at. ``Tensor.numpy`` would forbid the tensor to be resized."""
+
+    __slots__ = ("__array_interface__",)
+
+    def __init__(self, place: int, count: int, kind: str) -> None:
+        self.__array_interface__ = {"shape": (count,), "typestr": kind, "data": (place, True), "version": 3}
+
+
+def memory_of(tensor: torch.Tensor, kind: str = "|u1") -> Array:
+    """What a dense tensor on the CPU holds, in the order of memory, as one axis of NumPy's ``kind`` of number: bytes,
+    ``"<f4"``. Nothing is copied; whoever looks has to keep the tensor.
+    """
+    size = tensor.numel() * tensor.element_size()
+    return np.asarray(_Memory(tensor.data_ptr(), size // np.dtype(kind).itemsize, kind))
