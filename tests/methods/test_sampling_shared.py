@@ -121,3 +121,10 @@ def test_memory_that_runs_out_means_whole_forwards(monkeypatch: pytest.MonkeyPat
     _, expected = both(METHODS[0], monkeypatch, pictures(), target=0)
     monkeypatch.setattr("fluoroscope.model.program.shared.computed", full)
     np.testing.assert_array_equal(METHODS[0](Deep(), pictures(), target=0).values, expected.values)
+
+
+def test_very_many_features_are_not_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masked, "MOST_FEATURES", 15)
+    found, expected = both(METHODS[0], monkeypatch, pictures(), target=0)
+    assert "share_of_forward" not in found.meta
+    np.testing.assert_array_equal(found.values, expected.values)

@@ -16,6 +16,8 @@ __all__ = ["Masked"]
 
 FEWEST = 16
 """Masks from which on it is looked for what they have in common."""
+MOST_FEATURES = 1024
+"""Features up to which it is looked for: with more of them there is little in common, and much to look through."""
 WORTH = 0.9
 """Share of the whole forwards' cost above which they are run."""
 
@@ -25,17 +27,17 @@ class Masked:
 
     def __init__(self, fast: FastForward, labels: torch.Tensor, count: int) -> None:
         self.fast, self.labels = fast, labels.cpu().numpy().astype(np.int64)
-        self._receptive = Receptive(self.labels, count)
+        self._receptive = Receptive(self.labels, count) if count <= MOST_FEATURES else None
 
     def run(self, image: torch.Tensor, base: torch.Tensor, masks: torch.Tensor) -> MaskedRun | None:
         """Forwards of an example (1, C, H, W) under masks (n, features), with ``base`` where they say so; None where
         little would be saved.
         """
-        runner = self.fast.runner
-        if runner is None or len(masks) < FEWEST or image.ndim != 4 or image.device.type != "cpu":
+        runner, receptive = self.fast.runner, self._receptive
+        if runner is None or receptive is None or len(masks) < FEWEST or image.ndim != 4 or image.device.type != "cpu":
             return None
         bytes_each = torch.finfo(self.fast.format).bits // 8
-        shared = Shared(runner.program, self._receptive, masks.numpy(), image.shape[1], bytes_each)
+        shared = Shared(runner.program, receptive, masks.numpy(), image.shape[1], bytes_each)
         return MaskedRun(self, shared, image, base.expand_as(image), masks) if shared.cut.share <= WORTH else None
 
 

@@ -118,8 +118,9 @@ class Variants:
         fast, features = self._fast, self.features[n]
         if fast is None or bases is not None or self.averaged or self._each[n] or self.place.channel != 1:
             return None
-        masked = self._masked.setdefault(id(features), Masked(fast, features.labels, features.count))
-        run = masked.run(self.tensor[n : n + 1], self._base(n, np.zeros(1)), masks)
+        if id(features) not in self._masked:
+            self._masked[id(features)] = Masked(fast, features.labels, features.count)
+        run = self._masked[id(features)].run(self.tensor[n : n + 1], self._base(n, np.zeros(1)), masks)
         if run is None:
             return None
         try:

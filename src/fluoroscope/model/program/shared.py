@@ -25,8 +25,8 @@ from fluoroscope.model.program.steps import Step
 
 __all__ = ["Cut", "Receptive", "Shared"]
 
-MEMORY = 256e6
-"""Bytes of rows that may be kept at a time; a cut that needs more is not taken."""
+MEMORY = 400e6
+"""Bytes of rows that may be held at a time; a cut that needs more is not taken."""
 GATHERED = 24.0
 """Cost of gathering one number, in floating-point operations."""
 LOOKED_UP = 1500.0
@@ -87,7 +87,7 @@ class Shared:
             count = held[step.out] = counted(self.receptive.of(step, read), self.contents)
             spent, rest = spent + count * (step.cost + self._gathering(step, read)), rest - n * step.whole_cost
             crossing = self._crossing(number)
-            if sum(held[i] * self.channels[i] for i in crossing) * self.itemsize > MEMORY:
+            if sum(held[i] * self.channels[i] for i in {*crossing, *step.inputs, step.out}) * self.itemsize > MEMORY:
                 break
             maps = [s for s in self.program.local[:number] if s.out in crossing]
             whole = sum(s.size[1] * s.size[2] * (LOOKED_UP + GATHERED * s.size[0]) for s in maps)
