@@ -29,3 +29,18 @@ def test_many_series_at_once_are_those_one_by_one(tmp_path, monkeypatch):
                         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(InputError, match="nosuch"):
         open_run.columns(["a", "nosuch"])
+
+
+def test_what_the_recorder_adds_has_its_unit(tmp_path):
+    with RunWriter(tmp_path, "run") as writer:
+        writer.scalars(0, {"memory/process": 1e9, "time/step": 0.1, "memory/mine": 3.0, "loss": 1.0})
+    with RunWriter(tmp_path, "run", resume=True, rank=1) as writer:
+        writer.scalars(0, {"memory/process": 1e9})
+    units = {name: series.unit for name, series in open_runs(tmp_path)["run"].history().series.items()}
+    assert units == {
+        "loss": "",
+        "memory/mine": "",
+        "memory/process": "bytes",
+        "time/step": "s",
+        "rank1/memory/process": "bytes",
+    }
