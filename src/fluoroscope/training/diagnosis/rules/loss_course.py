@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from fluoroscope.results import Finding
-from fluoroscope.results.record import Array
 from fluoroscope.training.diagnosis.evidence import Evidence
 from fluoroscope.training.diagnosis.progress import progress
-from fluoroscope.training.diagnosis.robust import rank_correlation, spread, sureness
+from fluoroscope.training.diagnosis.robust import rank_correlation, sureness
 from fluoroscope.training.diagnosis.rule import NOT_LEARNING, Rule, rule, threshold
 from fluoroscope.training.diagnosis.wording import number, share, times
 
@@ -106,7 +105,6 @@ class Plateau(Rule):
             return
         step = int(state.ends[since])
         never = (state.first - state.best) < self.gained * abs(state.first) and state.last > 0
-        never |= since == 0 and state.first - state.last < 2 * _scatter(run.loss.known.values)
         right, chance = _right(run), _chance(run)
         guessed = right is not None and right < 1.5 * chance
         learned = right is not None and right >= 1.5 * chance > 0
@@ -126,11 +124,6 @@ class Plateau(Rule):
             reference=state.last,
             title="The loss never fell" if never else "The loss stands, and nothing was learned" if guessed else None,
         )
-
-
-def _scatter(values: Array) -> float:
-    """Spread of single losses in the second half."""
-    return spread(values[len(values) // 2 :])
 
 
 def _right(run: Evidence) -> float | None:
