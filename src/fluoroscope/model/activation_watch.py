@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -43,14 +44,16 @@ class _Kind:
 
     zero: float | None = None
     saturated: Test | None = None
+    positive: bool = False
+    """Whether it puts out nothing below zero."""
 
 
-_RECTIFIER, _SMOOTH = _Kind(0.0), _Kind(NEAR_ZERO)
+_RECTIFIER, _SMOOTH = _Kind(0.0, positive=True), _Kind(NEAR_ZERO)
 KINDS: dict[str, _Kind] = {
     "relu": _RECTIFIER,
     "relu_": _RECTIFIER,
-    "threshold": _RECTIFIER,
-    "relu6": _Kind(0.0, lambda y: y >= 6),
+    "threshold": _Kind(0.0),
+    "relu6": _Kind(0.0, lambda y: y >= 6, positive=True),
     "gelu": _SMOOTH,
     "silu": _SMOOTH,
     "mish": _SMOOTH,
@@ -234,7 +237,7 @@ def _take(output: torch.Tensor, axis: int, kind: _Kind | None) -> _Taken:
     entries = _entries(output)
     dead = saturated = None
     if kind is not None and kind.zero is not None:
-        dead = _dead(output, axis, kind.zero)
+        dead = _dead(output, axis, kind.zero, kind.positive)
     if kind is not None and kind.saturated is not None:
         saturated = kind.saturated(entries).to(torch.float32).mean()
     return _Taken(entries, dead, saturated)
@@ -262,31 +265,42 @@ def _statistics(taken: Sequence[_Taken]) -> torch.Tensor:
 
 def _entries(output: torch.Tensor) -> torch.Tensor:
     """About :data:`ENTRIES` entries (n,) float32 of an output, evenly out of all of it."""
-    stride = stride_of(output.shape, ENTRIES)
+    stride = _stride(output.shape)
     take = -(-output.numel() // stride)
     if dense(output):
         return output.as_strided((take,), (stride,), output.storage_offset()).to(torch.float32, copy=True)
     return output.reshape(-1)[::stride].to(torch.float32)
 
 
-def _dead(output: torch.Tensor, axis: int, most: float) -> torch.Tensor:
+@cache
+def _stride(shape: torch.Size) -> int:
+    return stride_of(shape, ENTRIES)
+
+
+def _dead(output: torch.Tensor, axis: int, most: float, positive: bool) -> torch.Tensor:
     """The share of units whose magnitude is nowhere above ``most``, at the positions looked at."""
-    width = output.shape[axis]
-    steps = [1] * output.ndim
+    part = output[_looked_at(output.shape, output.stride(), axis)]
+    part = part if part.dtype in (torch.float32, torch.float64) else part.to(torch.float32)
+    largest = (part if positive else part.abs()).amax([i for i in range(output.ndim) if i != axis])
+    return (largest <= most).to(torch.float32).mean()
+
+
+@cache
+def _looked_at(shape: torch.Size, strides: tuple[int, ...], axis: int) -> tuple[slice, ...]:
+    """Which units and positions of an output: about :data:`POSITIONS`, evenly out of all of it."""
+    width = shape[axis]
+    steps = [1] * len(shape)
     steps[axis] = -(-width // UNITS)
     positions = min(POSITIONS, max(1, READ // min(width, UNITS)))
-    near = min((i for i in range(output.ndim) if i != axis), key=output.stride)
-    free = [i for i in range(output.ndim) if i != axis and not (i == near and output.shape[i] <= RUN)]
-    while free and _left(output.shape, steps, axis) > positions:
-        longest = max(free, key=lambda i: output.shape[i] / steps[i])
-        if steps[longest] >= output.shape[longest]:
+    others = [i for i in range(len(shape)) if i != axis]
+    near = min(others, key=lambda i: strides[i])
+    free = [i for i in others if not (i == near and shape[i] <= RUN)]
+    while free and (over := _left(shape, steps, axis) / positions) > 1:
+        longest = max(free, key=lambda i: shape[i] / steps[i])
+        if steps[longest] >= shape[longest]:
             break
-        over = _left(output.shape, steps, axis) / positions
-        steps[longest] += max(1, min(int(steps[longest] * (over - 1) / 4), output.shape[longest] - steps[longest]))
-    part = output[tuple(slice(None, None, k) for k in steps)]
-    part = part if part.dtype in (torch.float32, torch.float64) else part.to(torch.float32)
-    largest = part.abs().amax([i for i in range(output.ndim) if i != axis])
-    return (largest <= most).to(torch.float32).mean()
+        steps[longest] += max(1, min(int(steps[longest] * (over - 1) / 4), shape[longest] - steps[longest]))
+    return tuple(slice(None, None, k) for k in steps)
 
 
 def _left(shape: Sequence[int], steps: Sequence[int], axis: int) -> int:

@@ -71,7 +71,7 @@ class Packed:
         odd: list[int] = []
         for k, (i, weight) in enumerate(zip(self._members, self._weights, strict=True)):
             gradient = gradients[i]
-            if gradient is not None and _fits(gradient) and len(weight) == gradient.numel() and dense(gradient):
+            if gradient is not None and len(weight) == gradient.numel() and _fits(gradient) and dense(gradient):
                 pieces.append(memory_of(gradient, FLOAT))
                 continue
             (absent if gradient is None else odd).append(k)
