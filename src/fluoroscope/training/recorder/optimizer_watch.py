@@ -114,11 +114,13 @@ class OptimizerWatch:
 
     def _read(self, found: list[torch.Tensor | None]) -> tuple[torch.Tensor, torch.Tensor]:
         """Norms (L,) and samples (n,) of the gradients: the small ones together, the others one by one."""
+        loose, samples, slots = self._loose, self._loose_samples, self._loose_slots
+        of_small, taken, odd = self._packed.gradients(found) if self._packed else (None, None, [])
+        if of_small is not None and taken is not None and not loose and not odd:
+            return torch.from_numpy(of_small), torch.from_numpy(taken)
         result = torch.zeros(len(found), dtype=torch.float64, device=self._last.device)
         entries = torch.empty(len(self._last), device=self._last.device)
-        loose, samples, slots = self._loose, self._loose_samples, self._loose_slots
-        if self._packed:
-            of_small, taken, odd = self._packed.gradients(found)
+        if of_small is not None:
             result.numpy()[self._packed.where] = of_small
             entries.numpy()[self._packed.slots] = taken
             if odd:
@@ -176,6 +178,11 @@ class OptimizerWatch:
 
     def _weights(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Norms (L,) of weights and of what the step changed, and samples (n,) of both."""
+        if self.copies and not self._loose:
+            weights, taken, changes = self._packed.weights()
+            assert changes is not None
+            entries = torch.from_numpy(taken)
+            return torch.from_numpy(weights), torch.from_numpy(changes), entries, entries - self._last
         entries = torch.empty_like(self._last)
         of_weights, of_changes = (
             torch.zeros(len(self._parts), dtype=torch.float64, device=entries.device) for _ in range(2)
@@ -223,7 +230,7 @@ class OptimizerWatch:
         table = found.numpy()
         odd = ~np.isfinite(table[:2])
         odd[:, self._loose] |= table[:2, self._loose] == 0
-        for row, i in np.argwhere(odd).tolist():
+        for row, i in np.argwhere(odd).tolist() if odd.any() else ():
             part = _local(self._gradients[i]) if row == 0 else self._parts[i]
             if part is None:
                 continue

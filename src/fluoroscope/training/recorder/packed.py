@@ -32,7 +32,7 @@ class Packed:
     """
 
     def __init__(self, parts: Sequence[torch.Tensor], samples: Samples, keep: bool) -> None:
-        found = [(i, p) for i, p in enumerate(parts) if _fits(p) and dense(p)]
+        found = [(i, p) for i, p in enumerate(parts) if _fits(p)]
         self.where = np.array([i for i, _ in found], np.int64)
         self._members = self.where.tolist()
         self._held = [p for _, p in found]
@@ -71,13 +71,13 @@ class Packed:
         odd: list[int] = []
         for k, (i, weight) in enumerate(zip(self._members, self._weights, strict=True)):
             gradient = gradients[i]
-            if gradient is not None and len(weight) == gradient.numel() and _fits(gradient) and dense(gradient):
+            if gradient is not None and _alike(gradient, len(weight)):
                 pieces.append(memory_of(gradient, FLOAT))
                 continue
             (absent if gradient is None else odd).append(k)
             pieces.append(np.zeros(len(weight), np.float32))
         np.concatenate(pieces, out=self._gradient)
-        norms, entries = self._norms(self._gradient), self._gradient[self._places]
+        norms, entries = self._norms(self._gradient), self._gradient.take(self._places)
         for k in absent:
             entries[self._ends[k - 1] if k else 0 : self._ends[k]] = np.nan
         return norms, entries, odd
@@ -85,7 +85,7 @@ class Packed:
     def weights(self) -> tuple[Array, Array, Array | None]:
         """Norms (K,) and samples (n,) of the weights as they are now, and norms of their change since the last call."""
         np.concatenate(self._weights, out=self._now)
-        norms, entries = self._norms(self._now), self._now[self._places]
+        norms, entries = self._norms(self._now), self._now.take(self._places)
         if not self._keep:
             return norms, entries, None
         with np.errstate(invalid="ignore", over="ignore"):
@@ -105,15 +105,24 @@ class Packed:
         return found
 
 
-def _fits(tensor: torch.Tensor) -> bool:
+def _fits(parameter: torch.Tensor) -> bool:
     return (
-        tensor.dtype is torch.float32
+        parameter.device.type == "cpu"
+        and 0 < parameter.numel() <= SMALL
+        and not parameter.requires_grad
+        and _alike(parameter, parameter.numel())
+    )
+
+
+def _alike(tensor: torch.Tensor, size: int) -> bool:
+    """Whether it is ``size`` numbers of float32 without gaps. A gradient is where its parameter is."""
+    return (
+        type(tensor) is torch.Tensor
+        and tensor.dtype is torch.float32
         and tensor.layout is torch.strided
-        and 0 < tensor.numel() <= SMALL
-        and tensor.device.type == "cpu"
-        and type(tensor) is torch.Tensor
-        and not tensor.requires_grad
+        and tensor.numel() == size
         and not tensor.is_neg()
+        and dense(tensor)
     )
 
 

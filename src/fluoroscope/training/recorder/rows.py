@@ -35,14 +35,14 @@ class Rows:
         ratio = missing(len(absent))
         with np.errstate(over="ignore", invalid="ignore"):  # infinity over infinity is NaN, and is recorded as that
             np.divide(norms[2], norms[1], where=norms[1] != 0, out=ratio, casting="same_kind")
-        sampled = samples.statistics(entries)
-        for values in sampled.values():
-            values[:, samples.sizes == 0] = NEVER
+        sampled, empty = samples.statistics(entries), samples.sizes == 0
+        for values in sampled.values() if empty.any() else ():
+            values[:, empty] = NEVER
         with np.errstate(over="ignore"):
             statistics = {f"{q}/norm": norms[i].astype(np.float32) for i, q in enumerate(QUANTITY)}
         statistics |= {f"{q}/{k}": v[i] for i, q in enumerate(QUANTITY) for k, v in sampled.items()}
         statistics["update/ratio"] = ratio
-        for key, values in statistics.items():
+        for key, values in statistics.items() if absent.any() else ():
             if key.startswith("gradient/"):
                 values[absent] = NEVER
         counts: dict[str, Array] = {}
