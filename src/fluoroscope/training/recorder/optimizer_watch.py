@@ -57,6 +57,7 @@ class OptimizerWatch:
         """Look again at which parameters there are."""
         self.watched = watch(self.optimizer, self._names)
         self._parts = [local(p) for p in self.watched.parameters]
+        self._shared_out = any(hasattr(p, "_local_tensor") for p in self.watched.parameters)
         self._places = self._addresses()
         self.shards = Shards(self.watched.parameters, self._model)
         self.samples = Samples([p.shape for p in self._parts], self.settings.sample)
@@ -95,6 +96,8 @@ class OptimizerWatch:
         return self._addresses() != self._places
 
     def _addresses(self) -> list[int]:
+        if not self._shared_out:
+            return [p.data_ptr() for p in self.watched.parameters]
         return [getattr(p, "_local_tensor", p).data_ptr() for p in self.watched.parameters]
 
     # ------------------------------------------------------------------ gradients
@@ -166,7 +169,7 @@ class OptimizerWatch:
             self.watched.names,
             self.samples,
             self.shards.whole(together),
-            torch.stack([self._gradient_entries, entries, moved]),
+            _stacked([self._gradient_entries, entries, moved]),
             self._exact,
             not self.copies,
             nonfinite,
@@ -182,7 +185,7 @@ class OptimizerWatch:
             weights, taken, changes = self._packed.weights()
             assert changes is not None
             entries = torch.from_numpy(taken)
-            return torch.from_numpy(weights), torch.from_numpy(changes), entries, entries - self._last
+            return torch.from_numpy(weights), torch.from_numpy(changes), entries, _difference(entries, self._last)
         entries = torch.empty_like(self._last)
         of_weights, of_changes = (
             torch.zeros(len(self._parts), dtype=torch.float64, device=entries.device) for _ in range(2)
@@ -199,7 +202,7 @@ class OptimizerWatch:
                 of_weights[self._loose], of_changes[self._loose] = self._updates.measure()
             else:
                 of_weights[self._loose] = norms(loose)
-        moved = entries - self._last
+        moved = _difference(entries, self._last)
         if not self.copies:
             of_changes = self._estimated(moved)
         elif changes is not None:
@@ -243,3 +246,17 @@ class OptimizerWatch:
 
 def _local(gradient: torch.Tensor | None) -> torch.Tensor | None:
     return None if gradient is None else local(gradient)
+
+
+def _difference(new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
+    """On a processor by NumPy: torch would wake its threads for what is done before they are awake."""
+    if new.device.type != "cpu":
+        return new - old
+    with np.errstate(invalid="ignore", over="ignore"):
+        return torch.from_numpy(new.numpy() - old.numpy())
+
+
+def _stacked(parts: list[torch.Tensor]) -> torch.Tensor:
+    if any(p.device.type != "cpu" for p in parts):
+        return torch.stack(parts)
+    return torch.from_numpy(np.stack([p.numpy() for p in parts]))

@@ -7,6 +7,7 @@ thread does it: to wake others takes longer.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,7 +35,7 @@ class Packed:
     def __init__(self, parts: Sequence[torch.Tensor], samples: Samples, keep: bool) -> None:
         found = [(i, p) for i, p in enumerate(parts) if _fits(p)]
         self.where = np.array([i for i, _ in found], np.int64)
-        self._members = self.where.tolist()
+        members = self.where.tolist()
         self._held = [p for _, p in found]
         self._weights = [memory_of(p, FLOAT) for p in self._held]
         sizes = np.array([len(w) for w in self._weights], np.int64)
@@ -45,6 +46,9 @@ class Packed:
         total = int(self._starts[-1])
         self._now, self._before, self._room = (np.zeros(total, np.float32) for _ in range(3))
         self._gradient = np.zeros(total, np.float32)
+        room = self._gradient.ctypes.data
+        places = zip(members, sizes.tolist(), (room + 4 * self._starts).tolist(), strict=False)
+        self._targets = [(i, size, place) for i, size, place in places]
         self._keep = keep
         self.renew()
 
@@ -66,17 +70,15 @@ class Packed:
 
         Last which of the K can't be read this way (another format, a sparse one); nothing is said of them.
         """
-        pieces: list[Array] = []
         absent: list[int] = []
         odd: list[int] = []
-        for k, (i, weight) in enumerate(zip(self._members, self._weights, strict=True)):
+        for k, (i, size, room) in enumerate(self._targets):
             gradient = gradients[i]
-            if gradient is not None and _alike(gradient, len(weight)):
-                pieces.append(memory_of(gradient, FLOAT))
+            if gradient is not None and _alike(gradient, size):
+                ctypes.memmove(room, gradient.data_ptr(), 4 * size)
                 continue
             (absent if gradient is None else odd).append(k)
-            pieces.append(np.zeros(len(weight), np.float32))
-        np.concatenate(pieces, out=self._gradient)
+            self._gradient[self._starts[k] : self._starts[k + 1]] = 0
         norms, entries = self._norms(self._gradient), self._gradient.take(self._places)
         for k in absent:
             entries[self._ends[k - 1] if k else 0 : self._ends[k]] = np.nan
