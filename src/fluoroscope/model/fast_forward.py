@@ -30,8 +30,6 @@ PRECISIONS = ("float32", "bfloat16")
 PRECISION = "format of the many forwards: bfloat16 takes about half the time; its error is in the result's meta"
 COMPARED = 8
 """Inputs that also go through the network itself, to tell what bfloat16 does to the scores."""
-MANY = 200
-"""Forwards from which on it pays to prepare the weights for Winograd's algorithm."""
 ROUGH = 0.1
 """Difference of bfloat16 scores, as a share of their range, beyond which something else than rounding is at work."""
 Scored = Callable[[Inputs], tuple[Any, torch.Tensor]]
@@ -41,17 +39,17 @@ class FastForward:
     """``scored(inputs)`` as a study's, for inputs like ``probe``; ``kind`` is "program", "copy" or "network".
 
     ``precision`` is "float32" (the network's own format) or "bfloat16". Runs in the study's block and counts its
-    forwards, of which about ``runs`` are to come. ``runner`` is the program, if it is one, and ``format`` what it
-    computes in. ``note`` says why the way is not the fastest, or None. The study's facts say in which ``precision`` it
-    ran if in bfloat16, and ``precision_difference``: the largest difference of its scores from the network's own on a
-    few of the inputs, as a share of the range of these scores.
+    forwards. ``runner`` is the program, if it is one, and ``format`` what it computes in. ``note`` says why the way is
+    not the fastest, or None. The study's facts say in which ``precision`` it ran if in bfloat16, and
+    ``precision_difference``: the largest difference of its scores from the network's own on a few of the inputs, as a
+    share of the range of these scores.
 
     Raises:
         NotApplicable: bfloat16 was asked for, and the network does not run in it.
     """
 
-    def __init__(self, study: Study, probe: Inputs, precision: str = "float32", runs: int = 0) -> None:
-        self.study, self.kind, self.folded, self._many = study, "network", 0, runs >= MANY
+    def __init__(self, study: Study, probe: Inputs, precision: str = "float32") -> None:
+        self.study, self.kind, self.folded = study, "network", 0
         self.note: str | None = None
         self.runner: Runner | None = None
         self.format = torch.bfloat16 if precision == "bfloat16" else probe.main.dtype
@@ -79,7 +77,7 @@ class FastForward:
         self.study.facts["precision_difference"] = max(found, self.study.facts.get("precision_difference", 0.0))
 
     def _choose(self, probe: Inputs) -> None:
-        program = _program(self.study, self.study.module, probe, self._many)
+        program = _program(self.study, self.study.module, probe)
         if program is not None and close(program(probe)[1], self.study.scored(probe)[1]):
             self._scored, self.kind, self.runner = program, "program", program.runner
             return
@@ -153,8 +151,8 @@ class _Program:
         return found[0], found[-1]
 
 
-def _program(study: Study, module: nn.Module, probe: Inputs, many: bool = False) -> _Program | None:
-    """The module's forward of one picture as a program, prepared for ``many`` runs; None where it is not understood.
+def _program(study: Study, module: nn.Module, probe: Inputs) -> _Program | None:
+    """The module's forward of one picture as a program; None where it is not understood.
 
     What is recorded is another picture than the probe, so that numbers which the record took for constants give other
     answers than the network when the two are compared.
@@ -172,7 +170,6 @@ def _program(study: Study, module: nn.Module, probe: Inputs, many: bool = False)
         wanted = list(dict.fromkeys(n for n in numbers if n is not None))
         made = compiled(record, wanted)
         halved = main.dtype in (torch.bfloat16, torch.float16)
-        made = made.quickened() if many else made
         runner = Runner(made.with_wide_tail() if halved else made, main.element_size())
     except Unsupported:
         return None

@@ -164,7 +164,7 @@ class Replacement:
         probe = self._inputs(torch.cat([self.image, self.base.expand_as(self.image)]))
         network: FastForward | Study = study
         if len(touched) >= FEW_REGIONS or self.precision != "float32":
-            network = FastForward(study, probe, self.precision, len(touched))
+            network = FastForward(study, probe, self.precision)
         if isinstance(network, FastForward) and network.note:
             study.note(network.note)
         own = self._asked(*network.scored(self.one))

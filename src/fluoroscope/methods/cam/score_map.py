@@ -55,7 +55,7 @@ class MaskedScores:
         self.channel = axes.index(ax.C)
         self.network: Study | FastForward = self.study
         if runs >= WORTH_A_COPY or precision != "float32":
-            self.network = FastForward(self.study, self.batch.inputs.part(0, 1), precision, runs)
+            self.network = FastForward(self.study, self.batch.inputs.part(0, 1), precision)
             self.study.facts["runs_as"] = self.network.kind
             if self.network.note:
                 self.study.note(self.network.note)

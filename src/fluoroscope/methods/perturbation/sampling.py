@@ -137,7 +137,7 @@ class MaskSampling(Method):
         baseline = mask_token(study.subject) if wants_mask(self.baseline) else self.baseline
         variants = Variants(
             study, batch, tensor, place, features, baseline, self.batch_size, rows if self.averages else None,
-            self.precision, self.samples * batch.inputs.count,
+            self.precision,
         )  # fmt: skip
         examples = [
             Example(f, generator(self.seed, batch.start + n), variants.own[n], rows) for n, f in enumerate(features)

@@ -32,7 +32,7 @@ class Variants:
 
     ``picked`` are the examples' own scores, which settle what is asked ("predicted" stays the class of the whole
     example); ``own`` the same as (N, K) in float64; ``spent`` how many variants of each example went through the
-    network. About ``runs`` of them will be asked.
+    network.
     """
 
     def __init__(
@@ -46,7 +46,6 @@ class Variants:
         size: int | None,
         background: torch.Tensor | None = None,
         precision: str = "float32",
-        runs: int = 0,
     ) -> None:
         self.study, self.inputs, self.tensor, self.place, self.features = study, batch.inputs, tensor, place, features
         kind = "cpu" if tensor.device.type == "cpu" else "accelerator"
@@ -65,15 +64,15 @@ class Variants:
         self._fast: FastForward | None = None
         self._masked: dict[int, Masked] = {}
         self._counted = [0.0, 0.0]
-        self._scored = self._runner(precision, runs)
+        self._scored = self._runner(precision)
         self._known: list[dict[bytes, Array]] = [{} for _ in features]
 
-    def _runner(self, precision: str, runs: int) -> Callable[[Inputs], tuple[Any, torch.Tensor]]:
+    def _runner(self, precision: str) -> Callable[[Inputs], tuple[Any, torch.Tensor]]:
         """What runs the variants: for pictures a faster way through the network, for the rest the network itself."""
         pictures = self.tensor.ndim >= 4 and any(isinstance(m, CONVOLUTIONS) for m in self.study.module.modules())
         if precision == "float32" and not pictures:
             return self.study.scored
-        fast = self._fast = FastForward(self.study, self.inputs.part(0, 1), precision, runs)
+        fast = self._fast = FastForward(self.study, self.inputs.part(0, 1), precision)
         if fast.note:
             self.study.note(fast.note)
         return fast.scored

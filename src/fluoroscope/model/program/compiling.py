@@ -20,7 +20,6 @@ from fluoroscope.model.program.operations import Operation, Operations, Ref
 from fluoroscope.model.program.reach import Slide
 from fluoroscope.model.program.steps import Concatenation, Elementwise, Sliding, Step, Whole
 from fluoroscope.model.program.translation import TRANSLATIONS, Unsupported
-from fluoroscope.model.program.winograd import Winograd
 
 __all__ = ["Program", "Unsupported", "compiled", "differentiable"]
 
@@ -35,8 +34,6 @@ RESHAPES = {aten.view.default, aten._unsafe_view.default, aten.reshape.default, 
 WHOLE = {aten._adaptive_avg_pool2d.default, aten.adaptive_max_pool2d.default, aten.addmm.default, aten.mm.default} | {
     aten.linear.default, aten._softmax.default, aten._log_softmax.default,
 }  # fmt: skip
-WINOGRAD_BYTES = 256e6
-"""Transformed weights that a program may keep; they take four times the memory of the weights."""
 REDUCTIONS = {aten.mean.dim, aten.sum.dim_IntList, aten.amax.default}
 
 
@@ -68,21 +65,6 @@ class Program:
                 return self
             tail.append(replace(step, operation=_wide(step.operation)))
         return replace(self, tail=tail, tail_dtype=torch.float32)
-
-    def quickened(self) -> Program:
-        """Itself, wide convolutions of 3 x 3 on whole maps from now on by Winograd's algorithm, as many as the memory
-        for their weights allows, the widest first. It takes the time of some forwards to prepare.
-        """
-        room = WINOGRAD_BYTES
-        sliding = [s for s in self.local if isinstance(s, Sliding) and s.stride == (1, 1) and s.padding == (1, 1, 1, 1)]
-        for step in sorted(sliding, key=lambda s: -s.work):
-            kernel = step.kernel
-            if kernel is None or not kernel.fused or kernel.groups > 1 or kernel.dilation != (1, 1):
-                continue
-            needed = Winograd.memory(kernel.weight)
-            if needed <= room and Winograd.suits(kernel.weight, step.size):
-                kernel.winograd, room = Winograd(kernel.weight, kernel.bias), room - needed
-        return self
 
     @property
     def cost(self) -> float:

@@ -13,8 +13,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own habit)
 
-from fluoroscope.model.program.winograd import Winograd
-
 __all__ = ["Activation", "Convolution", "activation_of"]
 
 aten = torch.ops.aten
@@ -58,7 +56,6 @@ class Convolution:
         self._layouts: dict[bytes, torch.Tensor] = {}
         self._turned: Convolution | None = None
         self._bare: Convolution | None = None
-        self.winograd: Winograd | None = None
         self.fused = weight.device.type == "cpu" and weight.dtype in FORMATS and _onednn()
 
     def folded(self, scale: torch.Tensor, shift: torch.Tensor) -> Convolution:
@@ -72,9 +69,6 @@ class Convolution:
         """(B, C', P, Q) of (B, C, P, Q); ``addend`` has the shape of the result."""
         if self.fused:
             try:
-                if self.winograd is not None and padding == stride == (1, 1):
-                    y = self.winograd(x, addend)
-                    return y if self.activation is None else self.activation.function(y, *self.activation.arguments)
                 return self._fused(x, padding, stride, addend)
             except (RuntimeError, NotImplementedError) as error:
                 if "memory" in str(error):
