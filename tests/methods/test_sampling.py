@@ -139,7 +139,7 @@ def test_pictures_go_a_faster_way_that_answers_alike() -> None:
     fast = fs.KernelSHAP(samples=120, count=20)(model, x, target=1)
     usual = Variants._runner
     try:
-        Variants._runner = lambda self, precision, runs: self.study.scored
+        Variants._runner = lambda self, precision: self.study.scored
         plain = fs.KernelSHAP(samples=120, count=20)(model, x, target=1)
     finally:
         Variants._runner = usual
