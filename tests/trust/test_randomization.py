@@ -99,7 +99,47 @@ def test_weights_of_containers_are_found() -> None:
             return self.last(self.first(x) + self.token)
 
     subject = as_subject(Tokens())
-    assert stages_of(subject, prepare_inputs(torch.ones(1, 4), subject), (1.0,)) == [["last", "first", ""]]
+    assert stages_of(subject, prepare_inputs(torch.ones(1, 4), subject), (1.0,)) == [["last", "token", "first"]]
+
+
+class Functional(nn.Module):
+    """Weights in a list and on the network itself, called by functions; the head is registered first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.head = nn.Parameter(torch.randn(3, 8, generator=generator))
+        shapes = ((8, 3, 3, 3), (8, 8, 3, 3))
+        self.filters = nn.ParameterList([nn.Parameter(torch.randn(s, generator=generator) / 5) for s in shapes])
+        self.norm = nn.BatchNorm2d(8)
+        self.unused = nn.Parameter(torch.ones(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu_(self.norm(nn.functional.conv2d(x, self.filters[0], padding=1)))
+        x = x + torch.relu_(nn.functional.conv2d(x, weight=self.filters[1], padding=1))
+        return nn.functional.linear(x.mean((2, 3)), self.head)
+
+
+def test_weights_without_a_module_stand_where_they_are_used() -> None:
+    model, x = Functional(), images(2)
+    subject = as_subject(model)
+    before = snapshot(model)
+    groups = stages_of(subject, prepare_inputs(x, subject), (0.2, 1.0))
+    assert groups == [["head"], ["filters.1", "norm", "filters.0", "unused"]]
+    copy = PrivateCopy(subject, "shuffle", 0)
+    copy.randomize(groups[0])
+    changed = [n for n, p in copy.subject.module.named_parameters() if not torch.equal(p, model.get_parameter(n))]
+    assert changed == ["head"]
+    assert differences(before, snapshot(model)) == []
+
+
+def test_fused_attention_stands_as_one() -> None:
+    model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 8, batch_first=True), nn.Flatten(), nn.Linear(32, 2))
+    subject = as_subject(model)
+    (names,) = stages_of(subject, prepare_inputs(torch.ones(1, 4, 8), subject), (1.0,))
+    assert names[0] == "2"
+    assert "0.self_attn" in names
+    assert not any("in_proj" in name for name in names)
 
 
 def test_noise_averages_and_batches_do_not_matter() -> None:
