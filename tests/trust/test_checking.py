@@ -130,3 +130,48 @@ def test_mistakes_are_told() -> None:
         fs.check_trust("saliency", model, x, target="top2")
     with pytest.raises(NumericalError, match="planted"):
         fs.check_trust(Failing(), model, x)
+
+
+class Mean(nn.Module):
+    """Class 1's score is the mean brightness, which a blur does not change: it says nothing when parts are blurred."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        score = 8 * x.flatten(1).mean(1) - 4
+        return torch.stack([torch.zeros_like(score), score], 1)
+
+
+class Last(nn.Module):
+    """Gives class 0 whatever comes in."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        score = 0 * x.flatten(1).sum(1)
+        return torch.stack([score + 3, score], 1)
+
+
+def test_what_is_taken_away_takes_the_score_with_it() -> None:
+    model, x = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), Mean()), 0.8 + 0.2 * images(4, (12, 12))[:, :1].sigmoid()
+    nn.init.ones_(model[0].weight)
+    card = fs.check_trust("saliency", model, x, target=1)
+    assert card.meta["baselines"]["Deletion"] == card.meta["baselines"]["Insertion"] == "zero"
+    assert any("zero stands for what is taken away, since blur keeps" in note for note in card.notes)
+    curve = card.meta["deletion_curves"]["Saliency"]
+    assert curve[-1] == pytest.approx(1 / (1 + np.exp(4)), abs=1e-6)
+    usual = fs.check_trust("saliency", PatchNet(gain=40), bright(4) - 0.5, target=1)
+    assert usual.meta["baselines"]["Deletion"] in ("blur", "mean", "zero")
+
+
+def test_rows_of_one_kind_have_no_mean_that_says_nothing() -> None:
+    model = nn.Sequential(nn.Linear(3, 2, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[0.0, 0, 0], [2, 2, 2]]))
+    card = fs.check_trust("saliency", model, 1 + 0.1 * torch.rand(5, 3), target=1)
+    assert card.meta["baselines"]["Deletion"] == "zero"
+
+
+@pytest.mark.parametrize("check", [fs.Deletion(), fs.Insertion(), fs.Deletion(score="accuracy")])
+def test_no_verdict_where_the_score_stays(check: Any) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), Last())
+    card = check(fs.Occlusion(), model, images(3, (12, 12))[:, :1])
+    said = card.verdicts[0]
+    assert said.startswith("not told apart from a random map on 3 inputs (")
+    assert said.endswith(" stays with everything taken away)")

@@ -14,7 +14,7 @@ from fluoroscope.results import Array
 from fluoroscope.trust.places import Places
 from fluoroscope.trust.trial import Trial
 
-__all__ = ["Gap", "baseline", "baseline_option", "gap"]
+__all__ = ["Gap", "baseline", "baseline_option", "gap", "hiding"]
 
 CHOICES = ("auto", "zero", "mean", "blur", "mask")
 BLUR = 0.05  # standard deviation of the blur, as a share of the longer side
@@ -57,6 +57,34 @@ def gap(trial: Trial, kind: str, usual: str, title: str) -> Gap:
     if not free.all():
         others = torch.where(places.spread(torch.as_tensor(free, device=main.device), main), others, main)
     return Gap(others, free)
+
+
+def hiding(trial: Trial) -> str:
+    """The baseline that deletion and insertion usually take: for pictures and series a blurred input, for rows the mean
+    of the rows; where more than half of the score stays with it (means over examples, probabilities), the first of mean
+    and zero with which it does not, else the one with which least stays. What was chosen against the usual is told.
+    """
+    main, places = trial.inputs.main, trial.places
+    if not main.is_floating_point() or not (places.continuous or trial.inputs.count > 1):
+        return "auto"
+    kinds = ("blur", "mean", "zero") if places.continuous else ("mean", "zero")
+    if not isinstance(trial.wanted, np.ndarray):
+        return kinds[0]
+    kept: dict[str, float] = {}
+    with trial.study() as study:
+        scorer = trial.scorer(study, "probability")
+        whole = float(scorer.of(main).mean())
+        for kind in kinds:
+            kept[kind] = float(scorer.of(baseline(main, places, kind)).mean())
+            if kept[kind] <= whole / 2:
+                break
+    chosen = next((kind for kind in kept if kept[kind] <= whole / 2), min(kept, key=lambda kind: kept[kind]))
+    if chosen != kinds[0]:
+        trial.note(
+            f"deletion and insertion: {chosen} stands for what is taken away, since {kinds[0]} keeps "
+            f"{kept[kinds[0]]:.3g} of the probability {whole:.3g}"
+        )
+    return chosen
 
 
 def _for_tokens(trial: Trial) -> str:

@@ -11,6 +11,7 @@ from fluoroscope.errors import FluoroscopeError, OptionError
 from fluoroscope.model.subject import Subject
 from fluoroscope.model.targets import TargetLike
 from fluoroscope.results import Attribution, Scorecard
+from fluoroscope.trust.baselines import hiding
 from fluoroscope.trust.check import Check, Measure, scorecard
 from fluoroscope.trust.deletion import Deletion, Insertion
 from fluoroscope.trust.localization import Localization
@@ -28,14 +29,11 @@ NOT_CLAIMED = (
 )
 
 
-def usual_checks(
-    continuous: bool, masks: bool, *, hidden: str | None = None, seed: int = 0, batch_size: int = 32
-) -> list[Check]:
+def usual_checks(continuous: bool, masks: bool, *, hidden: str, seed: int = 0, batch_size: int = 32) -> list[Check]:
     """The checks that fit: pictures and series also with gaps filled in, known objects where there are masks.
     ``hidden`` is what deletion and insertion put in the place of what they take away.
     """
     common: dict[str, Any] = {"seed": seed, "batch_size": batch_size}
-    hidden = hidden or ("blur" if continuous else "mean")
     return [
         Randomization(shares=(0.25, 1.0), independent=False, **common),
         Deletion(baseline=hidden, steps=12, **common),
@@ -60,8 +58,10 @@ def check_trust(
     """Check methods of attribution on a network and inputs: one table of all measures, and a verdict for each method.
 
     Without ``checks`` these run: randomization of all weights, deletion, insertion, ROAD (pictures and series),
-    sensitivity-n, and with ``masks`` (N, H, W) localization. Each method runs once for all of them and once more on the
-    randomized copy; the forwards of sensitivity-n are shared. A check that does not apply is left out with a note.
+    sensitivity-n, and with ``masks`` (N, H, W) localization. Deletion and insertion take a blurred input (the mean of
+    rows) for what is taken away, or mean or zero where more than half of the score stays with it. Each method runs once
+    for all of them and once more on the randomized copy; the forwards of sensitivity-n are shared. A check that does
+    not apply is left out with a note.
 
     Raises:
         OptionError: no method named, or one that gives no attribution.
@@ -71,10 +71,8 @@ def check_trust(
     trial = Trial.of(methods, model, inputs, masks, target, seed=seed, batch_size=batch_size)
     chosen = checks
     if chosen is None:
-        rows = not trial.places.continuous
-        hidden = "auto" if rows and (trial.inputs.count == 1 or not trial.inputs.main.is_floating_point()) else None
-        given = masks is not None
-        chosen = usual_checks(not rows, given, hidden=hidden, seed=seed, batch_size=batch_size)
+        common: dict[str, Any] = {"hidden": hiding(trial), "seed": seed, "batch_size": batch_size}
+        chosen = usual_checks(trial.places.continuous, masks is not None, **common)
     if not chosen:
         raise OptionError("no check was named", got="an empty list", expected="checks such as fs.Deletion()")
     found: list[Measure] = []

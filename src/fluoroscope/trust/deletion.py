@@ -19,6 +19,8 @@ from fluoroscope.trust.trial import Trial
 
 __all__ = ["Deletion", "Insertion"]
 
+STAYS = 0.9
+"""Share of the score that stays with everything taken away, from which on the check has nothing to see."""
 NOT_CLAIMED = (
     "Inputs with parts taken away are unlike anything the network was trained on: the score may change because of the "
     "gap itself. Compare with the random map, which has the same gaps elsewhere."
@@ -84,8 +86,14 @@ class _Curve(Check):
         return argued(self.standing(row, found, trial), f"{what} the score faster")
 
     def standing(self, row: str, found: Sequence[Measure], trial: Trial) -> str:
-        """By the area under the curve."""
-        return standing(found[0], row, trial)
+        """By the area under the curve; "no better" is not said where the score stays with everything taken away."""
+        said = standing(found[0], row, trial)
+        curve = next(iter(trial.facts[f"{self.title.lower()}_curves"].values()))
+        whole, empty = (curve[0], curve[-1]) if self.starts_full else (curve[-1], curve[0])
+        if said.startswith("no better") and self.score != "logit" and empty >= STAYS * whole:
+            stays = f"{empty:.3g} of the score {whole:.3g} stays with everything taken away"
+            return f"not told apart from a random map on {trial.inputs.count} inputs ({stays})"
+        return said
 
 
 @check

@@ -38,7 +38,10 @@ class Scorer:
 
     def plain(self) -> Array:
         """Scores of the inputs as they are, (N,)."""
-        main = self.inputs.main
+        return self.of(self.inputs.main)
+
+    def of(self, main: torch.Tensor) -> Array:
+        """Scores (N,) of ``main`` (N, ...) in the place of the inputs."""
         return self(np.arange(self.inputs.count), lambda rows: main[torch.as_tensor(rows, device=main.device)])
 
     def __call__(self, examples: Array, make: Make) -> Array:
