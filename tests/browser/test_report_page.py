@@ -11,6 +11,7 @@ import pytest
 
 from fluoroscope.render.page import PanelError, Section, page, write_page
 from fluoroscope.render.template import TEMPLATE
+from fluoroscope.results import TensorHistory
 from tests.browser import sample_results as sample
 
 pytestmark = pytest.mark.skipif(not TEMPLATE.is_file(), reason="the page has not been built: npm run build in web/")
@@ -337,6 +338,23 @@ def test_layers_by_steps_and_the_ridges_of_one(view):
     assert panel.locator(".detail > h4").inner_text() == sample.BREAKOUT
     panel.get_by_text("Update / weight").click()
     assert "10⁻³" in panel.locator(".detail").text_content()
+
+
+def test_histograms_without_statistics_are_shown(chromium, tmp_path):
+    whole = sample.tensor_history()
+    only = TensorHistory(
+        title="Tensors", names=whole.names, steps=whole.steps, statistics={}, histograms=whole.histograms
+    )
+    html = page([], title="t", sections=[Section("during", "During training", "", [only])])
+    view = View(chromium, write_page(html, tmp_path / "page.html"))
+    panel = view.panel("tensor-history")
+    assert "No statistics" not in panel.inner_text() and "5 tensors" in panel.inner_text()
+    before = panel.locator(".ridges path").first.get_attribute("d")
+    panel.get_by_label("Tensor").select_option("block.conv.weight")
+    assert panel.locator(".ridges path").count() == 6
+    assert panel.locator(".ridges path").first.get_attribute("d") != before
+    assert not view.trouble
+    view.context.close()
 
 
 def test_findings_say_what_where_when_and_what_to_try(view):

@@ -86,6 +86,29 @@ def test_diagnose_says_damaged_and_what_is_left(run, tmp_path):
     assert folder.exit_code == 7
 
 
+def test_diagnosing_a_folder_tells_what_is_damaged_and_diagnoses_the_others(run, tmp_path):
+    broken(tmp_path)
+    written(tmp_path, "good", 80, "finished")
+    result = run("diagnose", tmp_path)
+    assert result.exit_code == 7 and "== good" in result.stdout and "rules applied" in result.stdout
+    assert f"the run in {tmp_path / 'head'} is damaged" in result.stderr
+    assert f"the run in {tmp_path / 'data'} is damaged" in result.stderr
+    answer = as_json(run("diagnose", tmp_path, "--json"))
+    assert set(answer["runs"]) == {"good"} and set(answer["damaged"]) == {"head", "data"}
+
+
+def test_a_damaged_run_that_is_named_is_not_called_missing(run, tmp_path):
+    broken(tmp_path)
+    written(tmp_path, "good", 3, "finished")
+    for command in (
+        ("diagnose", tmp_path / "head"),
+        ("export", "head", "--dir", tmp_path, "--csv", tmp_path / "t.csv"),
+    ):
+        result = run(*command)
+        assert result.exit_code in (5, 7)
+        assert "is damaged" in result.stderr and "there is no run" not in result.stderr
+
+
 def test_a_damaged_part_of_a_run_does_not_cost_the_others(run, tmp_path):
     written(tmp_path, "twice", 3, "finished")
     with RunWriter(tmp_path, "twice", resume=True) as writer:

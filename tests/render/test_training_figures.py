@@ -194,6 +194,11 @@ def test_nothing_recorded_is_told():
     empty = TensorHistory(names=(), steps=np.zeros(0), statistics={})
     assert "no statistics were recorded" in texts(draw(empty, Figure().subplots()))
     draw(empty).canvas.draw()
+    bars = TensorHistograms(
+        steps=np.arange(2), edges=np.array([-1.0, 0.0, 1.0]), counts=np.ones((1, 2, 2)), sampled=1.0
+    )
+    only = TensorHistory(names=("a",), steps=np.arange(2), statistics={}, histograms={"values": bars})
+    assert any("plot(layer=" in text for text in texts(draw(only, Figure().subplots())))
 
 
 def test_findings_have_words_and_the_curve_with_its_reference():

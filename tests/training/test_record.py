@@ -280,3 +280,37 @@ def test_what_a_run_carries(tmp_path: Path) -> None:
     assert found.facts["model"]["class"].endswith("Net")
     assert len(found.facts["model"]["fingerprint"]) == 12
     assert "after clipping" in found.facts["recorder"]["gradient"]
+
+
+def test_an_optimizer_of_another_network_is_told(tmp_path, caplog) -> None:
+    """The likely slip: the optimizer was made anew, or for a copy; its steps are then all that would count."""
+    model, other = nn.Linear(2, 1), nn.Linear(2, 1)
+    with caplog.at_level("WARNING", logger="fluoroscope"):
+        with fs.record(model, torch.optim.SGD(other.parameters(), lr=0.1), run="a", dir=tmp_path) as run:
+            pass
+        assert "holds a parameter of this network" in caplog.text
+        assert "holds a parameter" in str(run.read().facts["recorder"]["notes"])
+        caplog.clear()
+        both = [torch.optim.SGD(other.parameters(), lr=0.1), torch.optim.SGD(model.parameters(), lr=0.1)]
+        with fs.record(model, both, run="b", dir=tmp_path):
+            pass
+        assert not caplog.text
+
+
+@pytest.mark.parametrize("options", [{"run": 3}, {"samples_per_step": 0}, {"samples_per_step": -1.0}])
+def test_names_and_numbers_that_make_no_sense_are_refused_before_anything_is_written(tmp_path, options) -> None:
+    model = nn.Linear(2, 1)
+    with pytest.raises(OptionError, match=next(iter(options))):
+        fs.record(model, torch.optim.SGD(model.parameters(), lr=0.1), dir=tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_number_beyond_floats_is_refused_and_the_run_goes_on(tmp_path) -> None:
+    model = nn.Linear(2, 1)
+    with fs.record(model, torch.optim.SGD(model.parameters(), lr=0.1), run="a", dir=tmp_path) as run:
+        with pytest.raises(InputError, match="'loss' is no number"):
+            run.log(loss=10**5000)
+        with pytest.raises(InputError, match="None"):
+            run.log(loss=None)
+        run.log(loss=1.0)
+    assert run.read().column("loss").values.tolist() == [1.0]

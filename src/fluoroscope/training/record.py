@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import nn
 from torch.optim import Optimizer
 
-from fluoroscope.errors import InputError, ModelError
+from fluoroscope.errors import InputError, ModelError, OptionError
 from fluoroscope.training.recorder.ranks import Ranks
 from fluoroscope.training.recorder.recording import Recording
 from fluoroscope.training.recorder.settings import Settings
@@ -94,6 +94,12 @@ def record(
             raise InputError(
                 "fs.record watches optimizers", got=type(each).__name__, expected="a torch.optim.Optimizer"
             )
+    if run is not None and not isinstance(run, str):
+        raise OptionError("fs.record: option 'run' is no name", got=repr(run), expected="text")
+    if samples_per_step is not None and not samples_per_step > 0:
+        raise OptionError(
+            "fs.record: option 'samples_per_step' is out of range", got=samples_per_step, expected="more than 0"
+        )
     settings = Settings(
         every=every,
         exact_every=exact_every,

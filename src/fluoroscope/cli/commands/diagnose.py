@@ -14,6 +14,7 @@ from fluoroscope.cli.files import check_writable, safe_names, write_result
 from fluoroscope.cli.options import Command, answer_options
 from fluoroscope.cli.table import table
 from fluoroscope.cli.units import share as percent
+from fluoroscope.errors import ResultFileError
 
 if TYPE_CHECKING:
     from fluoroscope.results import Finding, Findings
@@ -52,40 +53,53 @@ def command(
     """Diagnose RUN: the folder of a run, FOLDER/NAME, a folder of runs, or a history in a .fluo file.
 
     A problem keeps the training from what it could reach, a warning may, a hint is worth a look. The exit code is 0
-    whatever is found, unless --fail-on is given.
+    whatever is found, unless --fail-on is given; 7 where a run in the folder is damaged: the others are diagnosed.
     """
     if out is not None:
         check_writable(out / "findings.fluo")
-    found = {name: _diagnosed(source, rules, classes, epoch) for name, source in _runs(run).items()}
+    found: dict[str, Findings] = {}
+    sources, damaged = _runs(run)
+    for name, source in sources.items():
+        try:
+            found[name] = _diagnosed(source, rules, classes, epoch)
+        except ResultFileError as error:
+            if len(sources) == 1:
+                raise
+            damaged[name] = error
+    several = len(sources) + len(damaged) > 1
     for name, findings in found.items():
-        if len(found) > 1:
+        if several:
             console.say(f"== {printable(name)}")
         _say(findings, show_skipped, console)
-        if len(found) > 1:
+        if several:
             console.say()
+    for problem in damaged.values():
+        console.failed(problem)
     paths = []
     if out is not None:
         stems = safe_names(found)
         paths = [write_result(f, out / stem) for stem, f in zip(stems, found.values(), strict=True)]
         for path in paths:
             console.say(printable(path))
-    console.answer({"runs": {name: _entries(f) for name, f in found.items()}, "files": paths})
+    entries = {name: _entries(f) for name, f in found.items()}
+    console.answer({"runs": entries, "damaged": {n: str(e) for n, e in damaged.items()}, "files": paths})
     worst = max((RANK[f.severity] for findings in found.values() for f in findings), default=-1)
     if fail_on is not None and worst >= RANK[fail_on]:
+        for problem in damaged.values():
+            console.note(f"note: {problem}")
         click.get_current_context().exit(FOUND)
 
 
-def _runs(path: Path) -> dict[str, Any]:
-    """Runs by name: those in the folder, the one whose folder it is, or a file."""
+def _runs(path: Path) -> tuple[dict[str, Any], dict[str, Exception]]:
+    """Runs by name: those in the folder, the one whose folder it is, or a file; and folders that can't be read."""
     if path.suffix == ".fluo":
-        return {path.stem: path}
-    from fluoroscope.training.store import runs_at
+        return {path.stem: path}, {}
+    from fluoroscope.training.store import damaged_at, runs_at
 
-    return dict(runs_at(path))
+    return dict(runs_at(path)), damaged_at(path)
 
 
 def _diagnosed(source: Any, rules: tuple[str, ...], classes: int | None, epoch: int | None) -> Findings:
-    from fluoroscope.errors import ResultFileError
     from fluoroscope.training.diagnosis import diagnose
     from fluoroscope.training.store import Run, remaining
 

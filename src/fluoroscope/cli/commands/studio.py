@@ -35,7 +35,7 @@ def command(folder: Path, port: int, host: str, opened: bool, console: Console) 
     template()  # where the page was never built, say so before anything is opened
     studio = open_studio(open_runs(folder), port=port, host=host)
     console.say(f"The studio shows {folder} at\n  {studio.address}\nStop it with Ctrl-C.")
+    console.answer({"folder": folder, "address": studio.address})  # now: a program needs it while the studio runs
     if opened:
         webbrowser.open(studio.address)
     studio.serve()
-    console.answer({"folder": folder})

@@ -59,7 +59,7 @@ class TensorHistoryDrawing(Drawing):
             return
         names = self._quantities(result)
         if not names:
-            _empty(ax, theme)
+            _empty(ax, theme, result)
             return
         if _by_layer(result):
             draw_profile(result, ax, theme)
@@ -78,7 +78,7 @@ class TensorHistoryDrawing(Drawing):
             if self.layer is not None:
                 self._ridges(result, axes[0], theme)
             elif not names:
-                _empty(axes[0], theme)
+                _empty(axes[0], theme, result)
             else:
                 for ax, name in zip(axes, names, strict=True):
                     drawn = _heat(result, name, ax, theme)
@@ -134,9 +134,10 @@ def _profile_figure(result: TensorHistory, theme: Theme) -> Picture:
     return figure
 
 
-def _empty(ax: Axes, theme: Theme) -> None:
+def _empty(ax: Axes, theme: Theme, result: TensorHistory) -> None:
     plain(ax)
-    ax.text(0.5, 0.5, "no statistics were recorded", color=theme.muted, ha="center", transform=ax.transAxes)
+    more = "\nhistograms were: plot(layer=…) draws those of one tensor" if result.histograms else ""
+    ax.text(0.5, 0.5, f"no statistics were recorded{more}", color=theme.muted, ha="center", transform=ax.transAxes)
 
 
 def _facts(result: TensorHistory) -> list[str]:

@@ -39,7 +39,16 @@ def number(name: str, value: Any) -> float:
     """A value as a number. Raises InputError where it is none."""
     try:
         return float(np.asarray(value).item() if not isinstance(value, int | float) else value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"the value logged as {name!r} is no number", got=value, expected="a number, or a tensor of one entry"
+            f"the value logged as {name!r} is no number",
+            got=_shown(value),
+            expected="a number, or a tensor of one entry",
         ) from error
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, int):
+        return "an integer beyond the largest float"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]} …"

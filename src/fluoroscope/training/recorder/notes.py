@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from fluoroscope.training.recorder.optimizer_watch import COPY_LIMIT, OptimizerWatch
+from fluoroscope.training.recorder.watched import FOREIGN
 
 __all__ = ["notes_of", "update_norm"]
+
+LOG = logging.getLogger("fluoroscope")
+ELSEWHERE = (
+    "no optimizer given holds a parameter of this network; where another one trains it, give that one: only its steps "
+    "count"
+)
 
 
 def notes_of(watches: Iterable[OptimizerWatch], activations: str, rank: int) -> list[str]:
     """Sentences for the record: of ``activations``, of tensors of which a part is here, of norms that are estimated."""
     found = [activations] if activations else []
     known = list(watches)
+    if known and all(n.startswith(FOREIGN) for w in known for n in w.watched.names):
+        LOG.warning("fs.record: %s", ELSEWHERE)
+        found.append(ELSEWHERE)
     if any(w.shards for w in known):
         found.append(
             f"norms are those of whole tensors; other statistics and histograms are of the part that rank {rank} holds"

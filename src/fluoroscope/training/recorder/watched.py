@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 __all__ = ["Watched", "clean_name", "layer_of", "local", "parameter_names", "watch"]
 
 _PLAIN = (torch.Tensor, nn.Parameter)
+FOREIGN = "optimizer.group"
+"""Begins the name of a parameter that an optimizer holds and that is not part of the network."""
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
@@ -36,7 +38,7 @@ def watch(optimizer: Optimizer, names: dict[int, str]) -> Watched:
     Parameters that are not part of the network are called after their place in the optimizer.
     """
     given = {
-        id(p): (names.get(id(p), f"optimizer.group{g}.{i}"), p)
+        id(p): (names.get(id(p), f"{FOREIGN}{g}.{i}"), p)
         for g, group in enumerate(optimizer.param_groups)
         for i, p in enumerate(group["params"])
     }

@@ -10,7 +10,7 @@ from fluoroscope.training.store.reader import opened
 from fluoroscope.training.store.run import Run
 from fluoroscope.training.store.runs import open_runs
 
-__all__ = ["remaining", "runs_at"]
+__all__ = ["damaged_at", "remaining", "runs_at"]
 
 LOOKED_AT = 1000
 """Series that are tried one by one in a damaged file."""
@@ -35,15 +35,35 @@ def runs_at(path: str | Path) -> dict[str, Run]:
     named = None if is_run(source) else _named(source)
     if named is not None:
         return named
-    for folder, error in runs.damaged.items():
-        inside = source if is_run(source) else source / folder
-        raise ResultFileError(
-            f"the run in {inside} is damaged",
-            got=getattr(error, "got", None) or str(error),
-            expected="a record that fs.record wrote",
-            remedy=remaining(inside),
-        ) from error
+    for error in damaged_at(source).values():
+        raise error
     raise InputError(f"there is no run in {source}", expected="a folder that fs.record wrote")
+
+
+def damaged_at(path: str | Path) -> dict[str, Exception]:
+    """What is wrong with the runs at ``path`` that can't be read, by their folders' names: those that :func:`runs_at`
+    leaves out.
+    """
+    source = Path(path)
+    if not source.is_dir():
+        return {}
+    runs = open_runs(source)
+    len(runs)  # a look at the folder
+    return {
+        folder: damage(source if is_run(source) else source / folder, error) for folder, error in runs.damaged.items()
+    }
+
+
+def damage(folder: Path, error: FluoroscopeError) -> ResultFileError:
+    """The error for a run that can't be read, with what is left of it."""
+    said = ResultFileError(
+        f"the run in {folder} is damaged",
+        got=getattr(error, "got", None) or str(error),
+        expected="a record that fs.record wrote",
+        remedy=remaining(folder),
+    )
+    said.__cause__ = error
+    return said
 
 
 def _named(path: Path) -> dict[str, Run] | None:
@@ -52,7 +72,8 @@ def _named(path: Path) -> dict[str, Run] | None:
         if not parent.is_dir() or is_run(parent):
             continue
         name = path.relative_to(parent).as_posix()
-        found = dict(open_runs(parent).items())
+        runs = open_runs(parent)
+        found = dict(runs.items())
         if name in found:
             return {name: found[name]}
         if found:

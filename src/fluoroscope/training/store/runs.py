@@ -36,6 +36,11 @@ class Runs(Mapping[str, Run]):
 
     def __getitem__(self, name: str) -> Run:
         found = self._found()
+        if name not in found and name in self.damaged:
+            error = self.damaged[name]
+            raise RunError(
+                f"the run in {self.path / name} is damaged", got=getattr(error, "got", None) or str(error)
+            ) from error
         if name not in found:
             raise RunError(
                 f"there is no run of that name in {self.path}", got=name, nearest=nearest(name, found) or _some(found)
