@@ -16,10 +16,10 @@ from torch import nn
 
 import fluoroscope as fs
 from fluoroscope.errors import InputError, ModelError, OptionError
-from fluoroscope.training.recorder.curvature import CurvatureMeter
-from fluoroscope.training.recorder.eigenvalue import largest_eigenvalue
-from fluoroscope.training.recorder.hessian import Differences, Flat
-from fluoroscope.training.recorder.stability import stability
+from fluoroscope.training.recorder.requested.curvature import CurvatureMeter
+from fluoroscope.training.recorder.requested.eigenvalue import largest_eigenvalue
+from fluoroscope.training.recorder.requested.hessian import Differences, Flat
+from fluoroscope.training.recorder.requested.stability import stability
 
 
 def symmetric(eigenvalues: list[float], seed: int = 0) -> torch.Tensor:

@@ -13,8 +13,8 @@ from torch import nn
 
 import fluoroscope as fs
 from fluoroscope.errors import InputError, ModelError, OptionError
-from fluoroscope.training.recorder.moving_ratio import MovingRatio, ratio_error
-from fluoroscope.training.recorder.noise_scale import unbiased
+from fluoroscope.training.recorder.requested.moving_ratio import MovingRatio, ratio_error
+from fluoroscope.training.recorder.requested.noise_scale import unbiased
 
 P, MEAN, SPREAD = 20, 0.5, 2.0
 TRUE = P * SPREAD**2 / (P * MEAN**2)

@@ -8,8 +8,8 @@ from torch import nn
 
 from fluoroscope.model.activation_watch import ActivationWatch, compiled
 from fluoroscope.model.eager_activations import EagerActivations, hooks_run
-from fluoroscope.training.recorder.aside import several
 from fluoroscope.training.recorder.ranks import Ranks
+from fluoroscope.training.recorder.requested.aside import several
 from fluoroscope.training.recorder.settings import Settings
 from fluoroscope.training.recorder.watched import clean_name
 

@@ -15,16 +15,16 @@ from torch.optim import Optimizer
 from fluoroscope.errors import InputError
 from fluoroscope.results import Array
 from fluoroscope.training.recorder.activations import activations_of
-from fluoroscope.training.recorder.beside import Beside, Taken
 from fluoroscope.training.recorder.facts import about_model, environment
 from fluoroscope.training.recorder.later import Later
 from fluoroscope.training.recorder.logged import flattened, number, single
 from fluoroscope.training.recorder.machine import Pace, memory
 from fluoroscope.training.recorder.notes import notes_of, update_norm
-from fluoroscope.training.recorder.on_request import OnRequest
 from fluoroscope.training.recorder.optimizer_watch import Measured, OptimizerWatch
 from fluoroscope.training.recorder.order import graph_order
 from fluoroscope.training.recorder.ranks import Ranks
+from fluoroscope.training.recorder.requested.beside import Beside, Taken
+from fluoroscope.training.recorder.requested.on_request import OnRequest
 from fluoroscope.training.recorder.rows import Rows
 from fluoroscope.training.recorder.scaler import ScalerWatch
 from fluoroscope.training.recorder.settings import Settings

@@ -11,7 +11,7 @@ from torch import nn
 
 from fluoroscope.errors import InputError, ModelError
 from fluoroscope.model.guard import RandomState
-from fluoroscope.training.recorder.aside import loss_of_closure
+from fluoroscope.training.recorder.requested.aside import loss_of_closure
 
 __all__ = ["Differences", "Flat", "TwiceDifferentiated", "agree", "unable"]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from fluoroscope.model.activation_watch import ActivationWatch
 from fluoroscope.model.eager_activations import EagerActivations
-from fluoroscope.training.recorder.beside import Beside
-from fluoroscope.training.recorder.curvature import Curvature
-from fluoroscope.training.recorder.noise_scale import NoiseScale
+from fluoroscope.training.recorder.requested.beside import Beside
+from fluoroscope.training.recorder.requested.curvature import Curvature
+from fluoroscope.training.recorder.requested.noise_scale import NoiseScale
 from fluoroscope.training.store import RunWriter
 
 __all__ = ["OnRequest"]

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from fluoroscope.errors import FluoroscopeError, InputError
-from fluoroscope.training.recorder.aside import aside, refuse, trained
-from fluoroscope.training.recorder.eigenvalue import Eigenpair, largest_eigenvalue
-from fluoroscope.training.recorder.hessian import WHAT, Differences, Flat, TwiceDifferentiated, agree, unable
-from fluoroscope.training.recorder.stability import Stability, stability
+from fluoroscope.training.recorder.requested.aside import aside, refuse, trained
+from fluoroscope.training.recorder.requested.eigenvalue import Eigenpair, largest_eigenvalue
+from fluoroscope.training.recorder.requested.hessian import WHAT, Differences, Flat, TwiceDifferentiated, agree, unable
+from fluoroscope.training.recorder.requested.stability import Stability, stability
 
 __all__ = ["Curvature", "CurvatureMeter"]
 

@@ -14,8 +14,8 @@ from torch import nn
 
 from fluoroscope.errors import InputError, OptionError
 from fluoroscope.results import Array
-from fluoroscope.training.recorder.aside import aside, loss_of_closure, refuse
-from fluoroscope.training.recorder.moving_ratio import ratio_error
+from fluoroscope.training.recorder.requested.aside import aside, loss_of_closure, refuse
+from fluoroscope.training.recorder.requested.moving_ratio import ratio_error
 
 __all__ = ["NoiseScale", "measured_noise_scale", "unbiased"]
 

@@ -16,13 +16,13 @@ from torch import nn
 from fluoroscope.errors import FluoroscopeError, InputError
 from fluoroscope.model.backward_watch import BackwardWatch
 from fluoroscope.results import Array
-from fluoroscope.training.recorder.alignment import ExactAlignment, SampledAlignment
-from fluoroscope.training.recorder.aside import refuse, trained
-from fluoroscope.training.recorder.curvature import Curvature, CurvatureMeter
-from fluoroscope.training.recorder.moving_ratio import MovingRatio
-from fluoroscope.training.recorder.noise_scale import WHAT, NoiseScale, measured_noise_scale, unbiased
 from fluoroscope.training.recorder.norms import pieces, square
 from fluoroscope.training.recorder.optimizer_watch import Measured
+from fluoroscope.training.recorder.requested.alignment import ExactAlignment, SampledAlignment
+from fluoroscope.training.recorder.requested.aside import refuse, trained
+from fluoroscope.training.recorder.requested.curvature import Curvature, CurvatureMeter
+from fluoroscope.training.recorder.requested.moving_ratio import MovingRatio
+from fluoroscope.training.recorder.requested.noise_scale import WHAT, NoiseScale, measured_noise_scale, unbiased
 from fluoroscope.training.recorder.settings import Settings
 from fluoroscope.training.recorder.watched import local
 
