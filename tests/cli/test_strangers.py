@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,27 @@ def test_a_missing_argument_of_the_factory_is_named(run, tmp_path):
     (tmp_path / "made.py").write_text("def net(width, depth=2):\n    return None\n")
     text = one_error(run("layers", f"{tmp_path / 'made.py'}:net"), "FS-OPTION")
     assert "--arg width=VALUE" in text
+
+
+@pytest.mark.parametrize("command", ["explain", "report"])
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        (("--preprocess", "unit"), True),
+        (("--mean", "0.5", "--std", "0.5"), True),
+        (("--preprocess", "unit", "--size", "16"), False),
+        (("--preprocess", "mnist", "--channels", "3"), False),
+        (("--preprocess", "unit", "--input-shape", "3,16,16"), False),
+    ],
+)
+def test_a_size_of_pictures_that_is_a_guess_is_told(run, folder, photos, tmp_path, command, given, told):
+    out = tmp_path / ("out.html" if command == "report" else "out")
+    result = run(command, f"{folder}/net.py:bare", "--images", photos, "--method", "grad-cam", "--out", out, *given)
+    assert result.exit_code == 0, result.stderr
+    assert ("brought to 224 x 224, a guess: --size PIXELS" in result.stderr) == told
+
+
+def test_long_names_of_methods_do_not_run_into_titles(run):
+    text = run("methods").stdout
+    assert re.search(r"^  guided-grad-cam  +Guided Grad-CAM", text, re.M)
+    assert "Any, default" not in text

@@ -388,6 +388,20 @@ def test_tokens_carry_their_text_and_colour():
     assert ax.patches[2].get_hatch()
 
 
+@pytest.mark.parametrize("count", [1, 2, 8])
+@pytest.mark.parametrize("notes", [(), ("a long note " * 20,) * 4])
+def test_tokens_are_not_cut_by_what_stands_below(count, notes):
+    figure = draw(
+        attribution(rng().normal(size=(count, 6)), ("N", "L"), images=False, signed=True, meta={"notes": notes})
+    )
+    figure.draw_without_rendering()
+    *panels, bar = figure.axes
+    letters = design.points("s") / 72 * figure.dpi
+    for ax in panels:
+        assert ax.get_window_extent().height > 1.3 * letters
+        assert ax.get_window_extent().y0 >= bar.get_window_extent().y1
+
+
 def test_tokens_that_do_not_fit_are_told():
     result = attribution(rng().random((1, 3000)), ("N", "L"), images=False)
     assert any("of 3,000 tokens" in t for t in texts(draw(result, Figure().subplots())))

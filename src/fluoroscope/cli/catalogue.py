@@ -29,8 +29,9 @@ def catalogue(console: Console, chosen: Iterable[type[Method]]) -> None:
         group = [cls for cls in found if cls.phase == phase]
         if group:
             console.say(TITLES[phase])
+        width = max((len(cls.name) for cls in group), default=0) + 2
         for cls in group:
-            console.say(f"  {cls.name:<14}{cls.title}, gives {cls.returns.__name__}")
+            console.say(f"  {cls.name:<{width}}{cls.title}, gives {cls.returns.__name__}")
             _show(console, cls, [f for f in cls.options() if f.name not in common])
     console.say("All of them")
     _show(console, Method, dataclasses.fields(Method))

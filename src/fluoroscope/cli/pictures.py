@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pictures"]
 
+UNSIZED = ("unit", "signed")
+"""Scalings that no data set's size of pictures goes with."""
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -47,12 +50,26 @@ class Pictures:
         """
         from fluoroscope.reporting import first_inputs
 
-        subject = self.dressed(subject)
+        bare, subject = subject, self.dressed(subject)
         data, note = first_inputs(self.source(subject), subject, self.limit)
         first = "input" if self.limit == 1 else f"{self.limit} inputs"
-        for text in [*data.notes, *([f"only the first {first}; --limit takes more"] if note else [])]:
+        more = [f"only the first {first}; --limit takes more"] if note else []
+        for text in [*self.assumed(bare, subject), *data.notes, *more]:
             console.note(f"note: {text}")
         return subject, data
+
+    def assumed(self, bare: Subject, subject: Subject) -> list[str]:
+        """That the size of pictures is a guess, where a scaling was named and no size, and none is known."""
+        from fluoroscope.model.preprocess import ImagePreprocess
+
+        own = (
+            isinstance(bare.preprocess, ImagePreprocess) if self.preprocess is None else self.preprocess not in UNSIZED
+        )
+        known = self.size is not None or own or (bare.input_shape is not None and len(bare.input_shape) == 3)
+        if known or not self.images or not isinstance(subject.preprocess, ImagePreprocess):
+            return []
+        _, height, width = subject.preprocess.shape
+        return [f"pictures are brought to {height} x {width}, a guess: --size PIXELS says what the network takes"]
 
     def source(self, subject: Subject) -> Any:
         """What the library is given as inputs. Raises InputError."""

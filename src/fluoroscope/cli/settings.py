@@ -144,7 +144,14 @@ def _sequence(text: str, kind: Any, origin: Any) -> Any:
 
 def type_text(hint: Any) -> str:
     """A type in a person's words, for messages and lists of options."""
-    words = {NoneType: "none", bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    words = {
+        NoneType: "none",
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        Any: "a value",
+    }
     texts = []
     for kind in sorted(_alternatives(hint), key=lambda k: k is NoneType):
         origin = get_origin(kind) or kind

@@ -73,7 +73,10 @@ def command(
     named = list(registered()) if "all" in methods else dict.fromkeys(methods)
     classes = [find_method(name) for name in named] or report_methods()
     chosen = settings.methods(classes)
-    subject = pictures.dressed(network.load(model, console))
+    bare = network.load(model, console)
+    subject = pictures.dressed(bare)
+    for text in pictures.assumed(bare, subject):
+        console.note(f"note: {text}")
     inputs = pictures.source(subject) if pictures.given else None
     if inputs is not None and network.classes is not None:
         network.check_names(subject, first_inputs(inputs, subject, 1)[0])

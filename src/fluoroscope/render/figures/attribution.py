@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["AttributionDrawing"]
 
 TARGETS = 6  # columns of a grid at most
+BAR_ROOM, LINE_ROOM = 0.1, 0.15  # inches: a horizontal colour bar with its ticks and unit, a line of remarks
 CELL = 2.3  # inches of a picture in a grid
 Place = tuple[int, int]
 
@@ -66,6 +67,9 @@ class AttributionDrawing(Drawing):
         make = self._grid if form(result) == "image" else self._panels
         figure = make(result, places, scale, theme)
         heading(figure, result, theme, self._facts(result, places, scale))
+        if form(result) == "token":  # boxes of one line each have no height to give to the lines below them
+            lines = figure.get_supxlabel().count("\n") + 1
+            figure.set_figheight(figure.get_figheight() + BAR_ROOM + LINE_ROOM * lines)
         return figure
 
     def _rows(self, result: Attribution) -> list[int]:
