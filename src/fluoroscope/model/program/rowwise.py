@@ -34,13 +34,18 @@ def computed(
     chunk = max(64, int(CHUNK_BYTES / width))
     kernel = step.kernel if isinstance(step, Sliding) else None
     work = _Dense(kernel) if kernel is not None and kernel.groups == 1 else None
+    rooms = [t.new_empty(min(chunk, len(made)) * i.shape[1], t.shape[1]) for t, i in zip(tables, indices, strict=True)]
     for start in range(0, len(made), chunk):
-        parts = [
-            t.index_select(0, i[start : start + chunk].reshape(-1)).view(-1, i.shape[1], t.shape[1])
-            for t, i in zip(tables, indices, strict=True)
-        ]
+        parts = [_gathered(t, i[start : start + chunk], r) for t, i, r in zip(tables, indices, rooms, strict=True)]
         made[start : start + chunk] = work(parts) if work is not None else _single(step, read, parts)
     return room
+
+
+def _gathered(table: torch.Tensor, index: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
+    """Rows (R, taps, C) of a table, always into the same memory: to get fresh one takes longer than to fill it."""
+    found = room[: index.numel()]
+    torch.index_select(table, 0, index.reshape(-1), out=found)
+    return found.view(*index.shape, table.shape[1])
 
 
 class _Dense:
