@@ -38,6 +38,28 @@ def test_one_odd_batch_is_no_jump_of_the_learning_rate() -> None:
     assert not asked("learning-rate-high", history(loss=heavy), moving(1e-3))
 
 
+def test_a_loss_that_ends_high_and_stays_there_after_steps_that_threw_the_weights() -> None:
+    """A step that is too large and then saturation: the loss neither rises any more nor ever comes back."""
+    loss = noisy(np.full(S, 80.0), 0.2)
+    loss[:10] = 2.3
+    loss[10:60] = np.geomspace(1.0, 80.0, 50)
+    ratio = np.full((1, S), 1e-4)
+    ratio[0, :20] = 0.3
+    thrown = tensors(("w.weight",), update_ratio=ratio)
+    (found,) = asked("learning-rate-high", history(loss=loss), thrown)
+    assert (found.severity, found.layers) == ("problem", ())
+    late = loss[S // 2 :].reshape(10, -1)
+    assert found.numbers["lowest late over first loss"] == pytest.approx(np.median(late, 1).min() / 2.3, rel=0.1)
+    assert found.numbers["early update over weight"] == pytest.approx(0.3)
+    assert not asked("learning-rate-high", history(loss=loss), moving(1e-3))  # an objective that grows by design
+    back = loss.copy()
+    back[-60:] = 1.0
+    assert not asked("learning-rate-high", history(loss=back), thrown)
+    one = np.full((1, S), 1e-4)
+    one[0, 5] = 0.3  # one odd step
+    assert not asked("learning-rate-high", history(loss=loss), tensors(("w.weight",), update_ratio=one))
+
+
 def test_weights_that_are_rewritten_without_gain() -> None:
     stuck = history(loss=noisy(np.full(S, 2.3), 0.02))
     assert [f.severity for f in asked("learning-rate-high", stuck, moving(0.1))] == ["problem"]

@@ -193,6 +193,13 @@ def test_a_last_layer_that_is_sure_is_no_problem() -> None:
     assert [f.severity for f in found] == ["warning"]
 
 
+def test_units_that_saturate_as_the_loss_arrives_are_a_hint() -> None:
+    made = tensors(("hidden", "answer"), activation_saturated=np.stack([np.full(S, 0.6), np.full(S, 0.1)]))
+    for end, severity in ((0.5, "warning"), (0.005, "hint")):
+        loss = np.concatenate([np.geomspace(2.3, end, S // 2), np.full(S - S // 2, end)])
+        assert [f.severity for f in asked("saturated-units", history(loss=loss), made)] == [severity]
+
+
 def test_a_spread_that_shrinks_from_layer_to_layer_is_a_bad_initialization() -> None:
     spread = 0.3 ** np.arange(8)[:, None] * FLAT
     (found,) = asked("initialization", history(), tensors(LAYERS, activation_std=noisy(spread, 0.05)))

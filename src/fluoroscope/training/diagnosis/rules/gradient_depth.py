@@ -39,6 +39,7 @@ class VanishingGradients(Rule):
         "dead-units",
         "weights-collapse",
         "nan-origin",
+        "learning-rate-high",
     )
     lasting = True
     source = "Hochreiter 1991; Bengio, Simard, Frasconi 1994; Glorot and Bengio 2010"

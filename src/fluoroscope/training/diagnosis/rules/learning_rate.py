@@ -22,10 +22,11 @@ __all__ = ["LearningRateHigh", "LearningRateLow"]
 class LearningRateHigh(Rule):
     """Steps are so large that they cost what others gain.
 
-    One of: the loss jumps to several times its first value in the first fifth and little is gained at the end; the
-    weights are rewritten (norm of the update over norm of the weight) without gain; full-batch loss goes up and down
-    from step to step; the largest curvature, where it was recorded, stays beyond what the optimizer bears: 2 (1 +
-    momentum) / lr of gradient descent, 38 / lr of Adam's preconditioned curvature. At the edge itself trainings live
+    One of: the loss jumps to several times its first value in the first fifth and little is gained at the end; it ends
+    at several times its first value and stays there, after steps that threw the weights far away; the weights are
+    rewritten (norm of the update over norm of the weight) without gain; full-batch loss goes up and down from step to
+    step; the largest curvature, where it was recorded, stays beyond what the optimizer bears: 2 (1 + momentum) / lr of
+    gradient descent, 38 / lr of Adam's preconditioned curvature. At the edge itself trainings live
     well, so a margin is asked for.
     """
 
@@ -45,6 +46,9 @@ class LearningRateHigh(Rule):
     z: float = threshold(3.5, "robust z-score of that loss among those of the second half")
     gained: float = threshold(0.3, "share of the first loss that is gone at the end, below which nothing was gained")
     rewritten: float = threshold(0.03, "norm of the update over norm of the weight")
+    thrown: float = threshold(
+        0.05, "norm of the update over norm of the weight in an early step, before a loss stays up"
+    )
     bounce: float = threshold(0.9, "share of steps at which the loss turns, over twenty steps", high=1)
     curvature: float = threshold(1.5, "curvature over the largest that the learning rate bears", low=1)
 
@@ -52,7 +56,13 @@ class LearningRateHigh(Rule):
         """At most one finding, for the strongest sign."""
         assert run.loss is not None
         state = progress(run.loss)
-        signs = (self._jumped(run, state), self._rewritten(run, state), self._bounces(run), self._too_sharp(run))
+        signs = (
+            self._jumped(run, state),
+            self._stays_up(run, state),
+            self._rewritten(run, state),
+            self._bounces(run),
+            self._too_sharp(run),
+        )
         found = [s for s in signs if s is not None]
         if found:
             yield max(found, key=lambda f: (f.severity == "problem", f.confidence))
@@ -79,6 +89,29 @@ class LearningRateHigh(Rule):
             steps=(int(loss.steps[0]), step),
             numbers={"highest over first loss": factor, "gained": state.gained},
             curves=(loss, run.update_ratio),
+            reference=state.first,
+        )
+
+    def _stays_up(self, run: Evidence, state: Progress) -> Finding | None:
+        """The last half is far above the first loss at every level, after early steps that moved the weights far."""
+        loss, curve = run.loss, run.update_ratio
+        late = state.levels[len(state.levels) // 2 :]
+        if loss is None or curve is None or len(curve) < self.least or not state.first > 0:
+            return None
+        early = curve.known.values[: max(10, len(curve) // 5)]
+        typical = max((median(early[i : i + 5]) for i in range(max(1, len(early) - 4))), default=float("nan"))
+        lowest = float(np.min(late, initial=np.inf))
+        if not lowest >= self.jump * state.first or not np.isfinite(late).all() or not typical >= self.thrown:
+            return None
+        return self.finding(
+            "problem",
+            f"Early steps changed a weight by {share(typical)} of its norm, usual is about 0.1 %; the loss was "
+            f"{number(state.first)} at the start, and in the second half it stays above {number(lowest)}.",
+            confidence=sureness(lowest / state.first, self.jump),
+            layers=_most_rewritten(run, self.rewritten),
+            steps=(int(loss.steps[0]), int(loss.steps[-1])),
+            numbers={"lowest late over first loss": lowest / state.first, "early update over weight": typical},
+            curves=(loss, curve),
             reference=state.first,
         )
 

@@ -10,6 +10,7 @@ import numpy as np
 from fluoroscope.results import Finding
 from fluoroscope.results.findings import Severity
 from fluoroscope.training.diagnosis.evidence import Evidence
+from fluoroscope.training.diagnosis.progress import progress
 from fluoroscope.training.diagnosis.robust import sureness
 from fluoroscope.training.diagnosis.rule import Rule, rule, threshold
 from fluoroscope.training.diagnosis.wording import named, share
@@ -23,6 +24,7 @@ class Units(Rule):
     word: ClassVar[str] = ""
     few: float
     many: float
+    arrived: ClassVar[float] = 0.97  # share of the first loss that is gone, from which the units have done their work
 
     def _layers(self, run: Evidence, least: float) -> Iterator[tuple[str, float, float, int]]:
         """Name, median share and row of each layer whose share stays above ``least``."""
@@ -49,6 +51,8 @@ class Units(Rule):
         total = len(found.names)
         last = set(names) == {found.names[-1]} and total > 1
         severity: Severity = "problem" if worst[1] >= many and not last else "warning"
+        if severity == "warning" and run.loss is not None and progress(run.loss).gained >= self.arrived:
+            severity = "hint"  # answers that are sure push units to their ends
         yield self.finding(
             severity,
             f"In the last third of the run {share(worst[1])} of the units of {worst[0]} are {self.word} at a typical "
@@ -93,6 +97,7 @@ class SaturatedUnits(Units):
 
     name = "saturated-units"
     title = "Units are saturated"
+    follows = ("learning-rate-high",)
     lasting = True
     word = "saturated"
     source = "Glorot and Bengio 2010, section 3"
@@ -101,6 +106,7 @@ class SaturatedUnits(Units):
         "scale the inputs to about zero mean and unit spread",
         "smaller first weights (Glorot's initialization)",
         "normalization before the activation",
+        "a lower learning rate, where they were not saturated at the first step",
     )
     few: float = threshold(0.5, "share of a layer's outputs from which it is told", high=1)
     many: float = threshold(0.7, "share from which it is a problem", high=1)
