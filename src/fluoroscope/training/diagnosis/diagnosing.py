@@ -105,7 +105,8 @@ def _caption(items: list[Finding], checked: list[str], skipped: Mapping[str, str
     counts = {s: sum(f.severity == s for f in items) for s in RANK}
     words = [f"{n} {s}{'s' * (n != 1)}" for s, n in counts.items() if n]
     head = ", ".join(words) if words else "nothing found"
-    return f"{head}; {len(checked)} rules applied, {len(skipped)} could not be"
+    rules = "1 rule" if len(checked) == 1 else f"{len(checked)} rules"
+    return f"{head}; {rules} applied, {len(skipped)} could not be"
 
 
 def read_run(run: Any) -> tuple[History, TensorHistory | None, Facts]:
