@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from fluoroscope.errors import NumericalError, TargetError
+from fluoroscope.errors import InputError, NumericalError, TargetError
+from fluoroscope.model.inputs import prepare_inputs
 from fluoroscope.model.outputs import main_output, map_first_tensor
+from fluoroscope.model.subject import as_subject
 from fluoroscope.model.targets import Region, Target
 
 CLASSES = ["cat, tabby", "dog", "dog house"]
@@ -93,3 +95,21 @@ def test_the_main_output_is_found() -> None:
     changed = map_first_tensor({"ids": torch.tensor([1]), "h": (a, b)}, lambda t: t * 2)
     assert torch.equal(changed["h"][0], a * 2)
     assert changed["h"][1] is b
+
+
+def test_what_a_region_and_a_name_could_be_is_told() -> None:
+    output = torch.zeros(2, 3, 4, 4)
+    with pytest.raises(TargetError, match="category 0 to 2"):
+        pick(Region(3), output)
+    with pytest.raises(TargetError, match="the region is empty"):
+        pick(Region(1, torch.zeros(4, 4, dtype=torch.bool)), output)
+    with pytest.raises(TargetError, match="a class name: cat, tabby, dog, dog house"):
+        pick("zebra", OUTPUT)
+
+
+def test_a_table_of_another_library_is_told_how() -> None:
+    class DataFrame:
+        pass
+
+    with pytest.raises(InputError, match=r"to_numpy\('float32'\)"):
+        prepare_inputs(DataFrame(), as_subject(torch.nn.Linear(2, 2)))

@@ -197,6 +197,7 @@ def _counted(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
             "no input for the network",
             got=got,
             expected="a tensor or array (N, ...), a tuple or dict of them, images or paths",
+            remedy="a table as numbers: table.to_numpy('float32')" if "Frame" in got or "Series" in got else None,
         )
     if any(t.ndim == 0 for t in tensors) or len(tensors[0]) == 0:
         raise InputError(

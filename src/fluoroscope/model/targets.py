@@ -230,12 +230,15 @@ class Target:
             raise TargetError(
                 "the region does not fit the output",
                 got=f"category {region.category}, output {tuple(output.shape)}",
-                expected="an output (N, C, H, W)",
+                expected=f"category 0 to {output.shape[1] - 1}" if output.ndim >= 3 else "an output (N, C, H, W)",
             )
         scores = output[:, region.category]
         if region.mask is None:
             return scores.flatten(1).sum(1)
-        return self._weighted(scores, torch.as_tensor(region.mask))
+        mask = torch.as_tensor(region.mask)
+        if not mask.any():
+            raise TargetError("the region is empty", got="a mask that marks nothing", expected="at least one position")
+        return self._weighted(scores, mask)
 
     def _weighted(self, output: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """The sum of an example's output times weights of its shape, or times those of its own row."""
@@ -266,10 +269,15 @@ def _class_number(name: str, classes: Sequence[str] | None) -> int:
     raise TargetError(
         "no class of that name" if names else "the target is a name, and the names of the classes are not known",
         got=name,
-        expected="'predicted', 'top5', a class number, or a class name",
+        expected="'predicted', 'top5', a class number, or a class name" + _listed(names),
         nearest=nearest(name, names),
         remedy=None if names else "give them: fs.Subject(model, classes=[...])",
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names of classes, for messages."""
+    return f": {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}" if names else ""
 
 
 def class_scores(output: torch.Tensor) -> torch.Tensor:

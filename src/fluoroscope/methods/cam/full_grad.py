@@ -89,7 +89,7 @@ class FullGrad(Method):
         return attribution(
             self, study, batch, picked, torch.stack(values, 1) if many else values[0],
             (ax.N, *ax.spatial(len(size))), signed=False, unit="sum of shares" if self.rescale else "score",
-            caption=f"input and {len(places)} layers with biases",
+            caption=f"input and {len(places)} layer{'' if len(places) == 1 else 's'} with biases",
         )  # fmt: skip
 
     def _spread(self, term: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
