@@ -259,3 +259,14 @@ def test_runs_of_one_setting_become_a_mean_and_a_band():
     assert together.collections[0].get_paths()[0].get_extents().bounds[1::2] == (1.5, 1)
     with pytest.raises(OptionError, match="lr"):
         draw(seeds(), Figure().subplots(), group_by="rate")
+
+
+def test_a_legend_names_every_line_or_says_how_many_are_left_out():
+    for count, named in ((10, 10), (30, 11)):
+        series = {
+            f"loss/{i}": Series(steps=np.arange(5), values=np.arange(5.0) + i, group="loss") for i in range(count)
+        }
+        (ax,) = draw(History(title="t", series=series)).axes
+        said = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert len([t for t in said if t.startswith("loss/")]) == named
+        assert (f"and {count - named} more" in said) == (count > named)

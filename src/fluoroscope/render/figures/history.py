@@ -32,6 +32,8 @@ MOST = 24  # pairs of axes on one figure
 STYLES = ("-", "--", ":", "-.")
 TIMES = ((2 * 86400, 86400, "days"), (7200, 3600, "hours"), (180, 60, "minutes"))
 Curves = dict[str, "Series"]
+ENTRIES = 12
+"""Most entries of a legend; of more lines some are named, and how many are not is said."""
 
 
 @drawing("history")
@@ -298,8 +300,10 @@ def _legend(ax: Axes, drawn: list[Points], name: str, theme: Theme) -> None:
     place: dict[str, Any] = {"loc": "best"}
     if len(handles) > len(design.palette("categorical")):
         place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # so many curves leave no room among them
-        picked = np.linspace(0, len(handles) - 1, 6).round().astype(int)
-        handles = [handles[i] for i in picked]
+        if len(handles) > ENTRIES:
+            left = len(handles) - (ENTRIES - 1)
+            picked = np.linspace(0, len(handles) - 1, ENTRIES - 1).round().astype(int)
+            handles = [*(handles[i] for i in picked), Line2D([], [], linestyle="", label=f"and {left} more")]
     style: dict[str, Any] = {"labelcolor": theme.text, "handlelength": 1.6, **place, "fontsize": design.points("xs")}
     style |= {"frameon": True, "facecolor": theme.surface, "edgecolor": theme.surface, "framealpha": 0.85}
     handles = [
