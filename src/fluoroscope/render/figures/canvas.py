@@ -36,6 +36,7 @@ __all__ = ["Picture", "heading", "inches_of", "new_figure", "plain", "quiet", "s
 
 DPI = 120
 SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", "Hiragino Sans", "Noto Sans")
+REMARKS = 6  # of a result, below its figure
 CHARACTERS_PER_INCH = 14.5  # of the smallest type, as it runs on average
 
 
@@ -125,7 +126,9 @@ def heading(figure: Picture, result: Result, theme: Theme, facts: Iterable[str] 
     head = textwrap.wrap(clean(result.title or result.kind), width - 8)[:2]
     figure.suptitle("\n".join(head), x=0.01, ha="left", color=theme.text, fontsize=design.points("m"), parse_math=False)
     remarks = [clean(text) for text in (result.caption, *facts, *result.notes) if text]
-    lines = [line for text in remarks[:6] for line in textwrap.wrap(text, width)[:3]]
+    lines = [line for text in remarks[:REMARKS] for line in textwrap.wrap(text, width)[:3]]
+    if len(remarks) > REMARKS:
+        lines.append(f"… and {len(remarks) - REMARKS} more: result.notes")
     if lines:
         style: dict[str, Any] = {"color": theme.muted, "fontsize": design.points("xs"), "parse_math": False}
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", ma="left", **style)

@@ -76,7 +76,7 @@ class HistoryDrawing(Drawing):
             for ax in axes[len(shown) :]:
                 ax.set_visible(False)
             more = [f"{left_out} more groups: group= names the one to draw."] if left_out > 0 else []
-            heading(figure, result, theme, [*more, *_settings(result)])
+            heading(figure, result, theme, [*more, *([] if self.group_by is not None else _settings(result))])
         return figure
 
     def _groups(self, result: History) -> dict[str, Curves]:
@@ -231,7 +231,7 @@ def _origins(result: History) -> dict[str, float]:
 def _settings(result: History) -> list[str]:
     """For each run what sets it apart, as far as a figure has room for it."""
     differences = list(result.differences.items())[:6]
-    if not differences or len(result.runs) > 8:
+    if not differences or len(result.runs) > 5:
         return []
     return [
         f"{shortened(run, 30)}: "
