@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 
 import fluoroscope as fs
 from fluoroscope.methods.perturbation.variants import Variants
+from fluoroscope.model.fast_forward import FastForward
 from fluoroscope.results import joined
 from tests.contract.networks import images, network
 from tests.methods.games import RUNS, Game, curved, ones, tangled
@@ -145,6 +147,31 @@ def test_pictures_go_a_faster_way_that_answers_alike() -> None:
         Variants._runner = usual
     np.testing.assert_allclose(fast.values, plain.values, atol=1e-5 * np.abs(plain.values).max())
     assert np.abs(plain.values).max() > 0
+
+
+class Bare(nn.Module):
+    """Convolutions without modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Parameter(torch.randn(8, 3, 3, 3)), nn.Parameter(torch.randn(4, 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(nn.functional.conv2d(x, self.first).relu().mean((2, 3)), self.last)
+
+
+def test_a_functional_network_goes_the_faster_way_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    usual = FastForward.__init__
+
+    def seen(self: FastForward, *arguments: Any) -> None:
+        usual(self, *arguments)
+        made.append(self.kind)
+
+    monkeypatch.setattr(FastForward, "__init__", seen)
+    fs.LIME(samples=60, count=9)(Bare(), torch.rand(1, 3, 16, 16), target=1)
+    assert made == ["program"]
 
 
 def test_bfloat16_tells_what_it_changed() -> None:

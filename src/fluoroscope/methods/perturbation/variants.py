@@ -69,7 +69,11 @@ class Variants:
 
     def _runner(self, precision: str) -> Callable[[Inputs], tuple[Any, torch.Tensor]]:
         """What runs the variants: for pictures a faster way through the network, for the rest the network itself."""
-        pictures = self.tensor.ndim >= 4 and any(isinstance(m, CONVOLUTIONS) for m in self.study.module.modules())
+        module = self.study.module
+        convolves = any(isinstance(m, CONVOLUTIONS) for m in module.modules()) or any(
+            p.ndim >= 4 for p in module.parameters()
+        )
+        pictures = self.tensor.ndim >= 4 and convolves
         if precision == "float32" and not pictures:
             return self.study.scored
         fast = self._fast = FastForward(self.study, self.inputs.part(0, 1), precision)
