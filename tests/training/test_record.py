@@ -297,6 +297,27 @@ def test_an_optimizer_of_another_network_is_told(tmp_path, caplog) -> None:
         assert not caplog.text
 
 
+def test_values_that_all_lie_on_one_step_are_told(tmp_path, caplog) -> None:
+    """A loop that steps no optimizer: how to say the step is told at the end, in the log and in the run."""
+    model = nn.Linear(2, 1)
+
+    def logged(name: str, count: int, steps: int = 0, **step: Any) -> list[str]:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with fs.record(model, optimizer, run=name, dir=tmp_path) as run:
+            for _ in range(count):
+                run.log(loss=1.0, **step)
+            for _ in range(steps):
+                optimizer.step()
+        return [note for note in run.read().facts["recorder"]["notes"] if "step=i" in note]
+
+    with caplog.at_level("WARNING", logger="fluoroscope"):
+        for quiet in (logged("few", 20), logged("given", 30, step=0), logged("stepped", 30, steps=1)):
+            assert quiet == []
+        assert not caplog.text
+        (note,) = logged("many", 21)
+    assert note.startswith("21 values of 'loss' are all at step 0") and note in caplog.text
+
+
 @pytest.mark.parametrize("options", [{"run": 3}, {"samples_per_step": 0}, {"samples_per_step": -1.0}])
 def test_names_and_numbers_that_make_no_sense_are_refused_before_anything_is_written(tmp_path, options) -> None:
     model = nn.Linear(2, 1)

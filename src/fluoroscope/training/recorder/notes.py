@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fluoroscope.training.recorder.optimizer_watch import COPY_LIMIT, OptimizerWatch
 from fluoroscope.training.recorder.watched import FOREIGN
 
-__all__ = ["notes_of", "update_norm"]
+__all__ = ["notes_of", "unstepped", "update_norm"]
 
 LOG = logging.getLogger("fluoroscope")
+MANY = 20
+"""Values of a series at one step that may be meant so."""
 ELSEWHERE = (
     "no optimizer given holds a parameter of this network; where another one trains it, give that one: only its steps "
     "count"
@@ -31,6 +33,19 @@ def notes_of(watches: Iterable[OptimizerWatch], activations: str, rank: int) -> 
     if any(not w.copies for w in known):
         found.append(_estimated(known))
     return found
+
+
+def unstepped(counts: Mapping[str, int], step: int) -> str | None:
+    """What to say of values that were all logged at ``step``, since no optimizer made one; None where they are few."""
+    name = max(counts, key=lambda n: counts[n], default="")
+    if counts.get(name, 0) <= MANY:
+        return None
+    text = (
+        f"{counts[name]:,} values of {name!r} are all at step {step}, since the optimizer made no step while it was "
+        "recorded; run.log(..., step=i) says which step they belong to"
+    )
+    LOG.warning("fs.record: %s", text)
+    return text
 
 
 def _estimated(watches: list[OptimizerWatch]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time as clock
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ from fluoroscope.training.recorder.facts import about_model, environment
 from fluoroscope.training.recorder.later import Later
 from fluoroscope.training.recorder.logged import flattened, number, single
 from fluoroscope.training.recorder.machine import Pace, memory
-from fluoroscope.training.recorder.notes import notes_of, update_norm
+from fluoroscope.training.recorder.notes import notes_of, unstepped, update_norm
 from fluoroscope.training.recorder.optimizer_watch import Measured, OptimizerWatch
 from fluoroscope.training.recorder.order import graph_order
 from fluoroscope.training.recorder.ranks import Ranks
@@ -70,6 +71,7 @@ class Recording(OnRequest):
         self._writer: RunWriter | None = None
         self._facts: dict[str, Any] = {}
         self._first = first_step
+        self._before_any: Counter[str] = Counter()
         self._early = False
         self.should_stop = False
         self._pace = Pace()
@@ -158,6 +160,9 @@ class Recording(OnRequest):
             self.note(f"what was on its way from the accelerator is lost: {problem}".splitlines()[0])
         self._watches.clear()
         if self._writer is not None:
+            if self.step == self._first and (found := unstepped(self._before_any, self.step)):
+                self.note(found)
+            self._before_any.clear()
             self._writer.close(state, error)
 
     @property
@@ -196,6 +201,8 @@ class Recording(OnRequest):
         tensors = {n: single(n, v) for n, v in given.items() if isinstance(v, torch.Tensor)}
         numbers = {n: v if n in tensors else number(n, v) for n, v in given.items()}
         writer = self._writer
+        if step is None and at == self._first:
+            self._before_any.update(numbers.keys())
 
         def write(found: dict[str, Array]) -> None:
             writer.scalars(at, {n: float(found[n]) if n in found else v for n, v in numbers.items()}, time)
