@@ -82,7 +82,7 @@ def test_an_empty_run_is_skipped_with_reasons() -> None:
 
 def test_a_run_of_one_step_says_how_many_a_rule_needs() -> None:
     found = fs.diagnose(history(loss=[2.3]))
-    assert found.skipped["plateau"] == "the training loss has 1 points, and the rule needs 60"
+    assert found.skipped["plateau"] == "the training loss has 1 point, and the rule needs 60"
 
 
 def test_steps_that_repeat_or_go_back_count_as_written_last() -> None:

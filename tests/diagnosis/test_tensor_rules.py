@@ -190,6 +190,7 @@ def test_layers_whose_units_say_nothing(rule: str, quantity: str) -> None:
 def test_a_last_layer_that_is_sure_is_no_problem() -> None:
     share = np.stack([np.full(S, 0.1), np.full(S, 0.95)])
     found = asked("saturated-units", history(), tensors(("hidden", "answer"), activation_saturated=share))
+    assert found[0].advice[0].startswith("a lower learning rate")  # figures show three
     assert [f.severity for f in found] == ["warning"]
 
 

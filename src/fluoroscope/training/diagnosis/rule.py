@@ -101,7 +101,9 @@ class Rule:
                 return f"{what} was not recorded"
             count = len(found.steps)
             if i == 0 and count < self.least:
-                return f"{CURVES.get(need, need)} has {count} points, and the rule needs {self.least}"
+                return (
+                    f"{CURVES.get(need, need)} has {count} point{'s' * (count != 1)}, and the rule needs {self.least}"
+                )
         return None
 
     def finding(

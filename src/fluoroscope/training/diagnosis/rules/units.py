@@ -103,10 +103,10 @@ class SaturatedUnits(Units):
     source = "Glorot and Bengio 2010, section 3"
     needs = ("activation/saturated",)
     advice = (
+        "a lower learning rate, where they were not saturated at the first step",
         "scale the inputs to about zero mean and unit spread",
         "smaller first weights (Glorot's initialization)",
         "normalization before the activation",
-        "a lower learning rate, where they were not saturated at the first step",
     )
     few: float = threshold(0.5, "share of a layer's outputs from which it is told", high=1)
     many: float = threshold(0.7, "share from which it is a problem", high=1)
