@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
 
 from fluoroscope.training.store import RunWriter, open_runs
+from fluoroscope.training.store.interest import by_interest
 from tests.cli.conftest import as_json
 
 
@@ -33,6 +35,41 @@ def test_runs_are_listed(run, tmp_path):
     assert rows["first"]["config"] == {"lr": 0.1}
     assert rows["first"]["last"]["accuracy"] == 0.4
     assert rows["second"]["state"] == "running"
+
+
+def test_last_values_have_the_units_of_the_charts(run, tmp_path):
+    with RunWriter(tmp_path, "units") as writer:
+        writer.scalars(1, {"memory/process": 4.9e8, "throughput": 14670.3, "time/step": 0.0125, "count": 1234567.0})
+    line = next(line for line in run("runs", tmp_path, "--all").stdout.splitlines() if line.startswith("units"))
+    for words in ("memory/process 490 MB", "throughput 14,670", "time/step 0.0125 s", "count 1,234,567"):
+        assert words in line
+
+
+def test_a_standard_error_stands_behind_its_value(run, tmp_path):
+    with RunWriter(tmp_path, "noise") as writer:
+        writer.scalars(1, {"a": 1, "noise_scale/examples": 30.5, "noise_scale/standard_error": 2.5, "test_error": 0.5})
+    assert by_interest(open_runs(tmp_path)["noise"].names()) == [
+        "test_error",
+        "a",
+        "noise_scale/examples",
+        "noise_scale/standard_error",
+    ]
+
+
+def test_a_file_among_the_runs_hides_none_of_them(run, tmp_path):
+    """A file of a run copied beside the folders, or a database of something else."""
+    written(tmp_path, "first", 3, "finished")
+    written(tmp_path, "second", 3, "finished")
+    written(tmp_path / "other", "third", 3, "finished")
+    (file,) = (tmp_path / "other" / "third").glob("*.sqlite")
+    shutil.move(file, tmp_path / file.name)
+    assert list(open_runs(tmp_path)) == ["third", "first", "second"]
+    (tmp_path / file.name).write_bytes(b"something else")
+    result = run("runs", tmp_path)
+    assert result.exit_code == 0 and "2 runs" in result.stderr + result.stdout
+    assert tmp_path.name in result.stderr and "can't be read" in result.stderr
+    answer = as_json(run("diagnose", tmp_path / "second", "--json"))
+    assert list(answer["runs"]) == ["second"]
 
 
 def test_an_empty_folder_and_a_missing_one(run, tmp_path):

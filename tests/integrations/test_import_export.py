@@ -268,7 +268,13 @@ def test_the_commands_import_and_export(tmp_path):
     found = json.loads(done.stdout)["runs"]
     assert [(r["name"], r["points"]) for r in found] == [("eval", 1), ("train", 6)]
     told = run("import", tmp_path / "logs", "--dir", tmp_path / "again")
-    assert "1 images, 1 texts, 1 settings" in told.stdout and "not imported" not in told.stdout
+    assert "6 points, 1 histogram, 1 image, 1 text, 1 setting" in told.stdout and "not imported" not in told.stdout
+    assert "1 series, 1 point\n" in told.stdout
+    assert "already" not in told.stderr
+    twice = run("import", tmp_path / "logs", "--dir", tmp_path / "again")
+    assert twice.exit_code == 0
+    (line,) = [line for line in twice.stderr.splitlines() if "named train-2" in line]
+    assert "train is a run in" in line and "already" in line and "--name" in line
     made = run(
         *("export", "train", "--dir", tmp_path / "runs"),
         *("--csv", tmp_path / "t.csv", "--tensorboard", tmp_path / "tb"),

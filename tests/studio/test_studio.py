@@ -50,7 +50,7 @@ def test_runs_are_listed_with_their_last_values(client: TestClient, tmp_path: Pa
     rows = {row["name"]: row for row in document(client, "/live/")["sections"][0]["panels"][0]["rows"]}
     assert rows["first"]["state"] == "finished"
     assert rows["first"]["steps"] == 4
-    assert rows["first"]["values"] == [["loss", 0.2], ["accuracy", 0.4]]
+    assert rows["first"]["values"] == [["loss", 0.2, ""], ["accuracy", 0.4, ""]]
     assert rows["first"]["config"] == [["lr", "0.1"], ["model.depth", "3"]]
     assert rows["second <b>"]["state"] == "running"
     assert rows["second <b>"]["address"] == "/run/second%20%3Cb%3E"
@@ -88,9 +88,12 @@ def test_blocks_of_the_page_before_are_kept_and_older_ones_are_forgotten(client:
 def test_runs_compared(client: TestClient, tmp_path: Path) -> None:
     for name, lr in (("a", 0.1), ("b", 0.2), ("c", 0.3)):
         written(tmp_path, name, 3, lr=lr).close("finished")
-    panel = document(client, "/live/compare?run=a&run=c")["sections"][0]["panels"][0]
+    found = document(client, "/live/compare?run=a&run=c")
+    (section,) = found["sections"]
+    (panel,) = section["panels"]
     assert len(panel["series"]) == 4
-    assert "b" not in panel["title"]
+    assert panel["axis"] == "step" and set(panel["runs"]) == {"a", "c"}
+    assert len({found["title"], section["title"], panel["title"]}) == 3
 
 
 @pytest.mark.parametrize(

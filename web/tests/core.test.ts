@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { halves } from '../src/core/blobs';
 import { logTicks, nearestIndex, spansDecades } from '../src/core/curves';
-import { bytes, format, percent, short, shortened, ticks, whole } from '../src/core/numbers';
+import { bytes, format, measured, percent, short, shortened, ticks, whole } from '../src/core/numbers';
 import { along, css, scaleOf } from '../src/core/palette';
 import { contour, peakOf, positions, resample } from '../src/core/raster';
 import { middle, readAt } from '../src/core/reading';
@@ -77,6 +77,11 @@ test('numbers read well', () => {
   expect(format(0.00012345)).toBe('1.234·10⁻⁴');
   expect(format(1e-5)).toBe('10⁻⁵');
   expect(format(-2.5)).toBe('−2.5');
+  expect(format(14670.3)).toBe('14\u2009670');
+  expect(format(-9999.7)).toBe('−10\u2009000');
+  expect(measured(4.9e8, 'bytes')).toBe('490\u2009MB');
+  expect(measured(0.0125, 's')).toBe('0.0125\u2009s');
+  expect(measured(0.5, '')).toBe('0.5');
   expect(format(1234567)).toBe('1\u2009234\u2009567');
   expect([NaN, Infinity, -Infinity, 0].map((v) => format(v))).toEqual(['NaN', '∞', '−∞', '0']);
   expect(short(25_557_032)).toBe('25.6\u2009M');

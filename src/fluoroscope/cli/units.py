@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["amount", "decimal", "share", "size"]
+__all__ = ["amount", "counted", "decimal", "measured", "share", "size"]
 
 
 def amount(number: float) -> str:
@@ -18,14 +18,29 @@ def amount(number: float) -> str:
     return f"{number:.0f}"
 
 
-def size(count: int) -> str:
+def counted(number: int, word: str) -> str:
+    """How many there are of something: ``1 point``, ``2,000 points``."""
+    return f"{number:,} {word}{'s' * (number != 1)}"
+
+
+def size(count: float) -> str:
     """Bytes: ``14.0 MB``."""
-    return f"{amount(count)}B" if count >= 1000 else f"{count} B"
+    return f"{amount(count)}B" if count >= 1000 else f"{count:.0f} B"
 
 
 def decimal(number: float) -> str:
-    """Four digits of a number."""
-    return f"{number:.4g}"
+    """Four digits of a number, without powers of ten below 100,000; whole numbers below ten million in full."""
+    if 1e4 <= abs(number) < 1e7 and float(number).is_integer():
+        return f"{number:,.0f}"
+    text = f"{number:.4g}"
+    return f"{float(text):,.0f}" if "e+" in text and abs(number) < 1e5 else text
+
+
+def measured(number: float, unit: str) -> str:
+    """A number with its unit: ``490 MB`` for bytes, ``0.0125 s``."""
+    if unit == "bytes" and math.isfinite(number):
+        return size(number)
+    return f"{decimal(number)} {unit}".rstrip()
 
 
 def share(number: float) -> str:

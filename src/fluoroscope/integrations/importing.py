@@ -27,10 +27,14 @@ QUANTITY = "values"
 
 @dataclass
 class Imported:
-    """What became of one run: ``name`` in the store, how much was taken over, what was not, and what was damaged."""
+    """What became of one run: ``name`` in the store, how much was taken over, what was not, and what was damaged.
+
+    Where a run of the name ``asked`` for was there already, ``name`` is that with a number.
+    """
 
     name: str
     path: Path
+    asked: str
     series: int = 0
     points: int = 0
     histograms: int = 0
@@ -105,7 +109,7 @@ class Importer:
             environment = {"imported_from": str(self.source), "format": kind}
             writer = RunWriter(self.folder, name, config=log.hparams or None, environment=environment, **facts)
             self._writers[key] = writer
-            self.done[key] = Imported(writer.name, writer.path, settings=len(log.hparams))
+            self.done[key] = Imported(writer.name, writer.path, name, settings=len(log.hparams))
         elif log.hparams:
             self._writers[key].info(config=log.hparams)
         writer, done = self._writers[key], self.done[key]

@@ -21,6 +21,7 @@ from fluoroscope.results.history import flat_config
 from fluoroscope.training.diagnosis import diagnose
 from fluoroscope.training.store import remaining
 from fluoroscope.training.store.interest import RECORDED, by_interest
+from fluoroscope.training.store.run import unit_of
 
 __all__ = [
     "chosen",
@@ -72,7 +73,7 @@ def row_of(run: Any) -> dict[str, Any]:
         "steps": run.last_step or 0,
         "started": _moment(run.started),
         "seconds": seconds_of(run),
-        "values": [[name, last[name][1]] for name in chosen],
+        "values": [[name, last[name][1], unit_of(name)] for name in chosen],
         "config": [[str(key), str(value)] for key, value in flat_config(run.config)],
     }
 
@@ -117,10 +118,11 @@ def compared(runs: Sequence[Any]) -> list[Section]:
 
     def made() -> History:
         wanted = chosen(dict.fromkeys(name for run in runs for name in run.names()), max(MOST // max(len(runs), 1), 24))
-        return History.compared({run.name: _shortened(run, _among(wanted, run)) for run in runs})
+        found = History.compared({run.name: _shortened(run, _among(wanted, run)) for run in runs})
+        return found.replace(title="Curves")
 
-    result = _made("Runs compared", made)
-    return [Section("compare", "Runs compared", "The same quantity of every run on one pair of axes.", [result])]
+    result = _made("Curves", made)
+    return [Section("compare", "During training", "The same quantity of every run on one pair of axes.", [result])]
 
 
 def chosen(names: Iterable[str], most: int) -> list[str]:

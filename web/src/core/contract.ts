@@ -104,7 +104,7 @@ export interface MediaSeries<T> { name: string; items: (T & { step: number; part
 export interface MediaPanel extends PanelBase { images: MediaSeries<{ image: ImageRef }>[]; texts: MediaSeries<{ text: string }>[] }
 
 export interface RunRow {
-  name: string; address: string; state: string; steps: number; started: string; seconds: Num; values: [string, Num][];
+  name: string; address: string; state: string; steps: number; started: string; seconds: Num; values: [string, Num, string][];
   config: [string, string][];
 }
 export interface RunsPanel extends PanelBase { rows: RunRow[]; compare: string }

@@ -16,7 +16,8 @@ export function format(value: number, digits = 4): string {
   const magnitude = Math.abs(value);
   if (Number.isInteger(value) && magnitude < 1e7) return whole(value);
   if (magnitude >= 1e5 || magnitude < 1e-3) return power(value, digits);
-  return signed(trimmed(value.toPrecision(digits)));
+  const text = value.toPrecision(digits);
+  return text.includes('e') ? whole(Number(text)) : signed(trimmed(text));
 }
 
 function trimmed(text: string): string {
@@ -58,6 +59,12 @@ export function duration(seconds: number): string {
 /** Bytes in three digits. */
 export function bytes(value: number): string {
   return value < 1000 ? `${whole(value)} B` : `${short(value)}B`;
+}
+
+/** A value with its unit: 490 MB for bytes, 0.0125 s. */
+export function measured(value: number, unit: string): string {
+  if (unit === 'bytes' && Number.isFinite(value)) return bytes(value);
+  return unit ? `${format(value)}${THIN}${unit}` : format(value);
 }
 
 export function percent(share: number, digits = 1): string {

@@ -10,6 +10,7 @@ import click
 
 from fluoroscope.cli.console import Console, printable
 from fluoroscope.cli.options import Command, answer_options
+from fluoroscope.cli.units import counted
 
 if TYPE_CHECKING:
     from fluoroscope.integrations.importing import Imported, Importer
@@ -46,6 +47,11 @@ def command(source: Path, folder: Path, name: str | None, follow: bool, no_check
         raise nothing_to_import(source)
     for run in done:
         console.say(f"{printable(run.path)}: {_words(run)}")
+        if run.name != run.asked:
+            console.note(
+                f"note: {printable(run.asked)} is a run in {printable(str(folder))} already, which stays as it is; "
+                f"this one is named {printable(run.name)} (--name gives it another name)"
+            )
         for problem in run.problems[:TOLD]:
             console.note(f"note: {problem}")
         if len(run.problems) > TOLD:
@@ -59,21 +65,19 @@ def _follow(importer: Importer, console: Console) -> None:
         while True:
             time.sleep(PAUSE)
             if importer.again():
-                console.note(f"{sum(d.points for d in importer.done.values()):,} points")
+                console.note(counted(sum(d.points for d in importer.done.values()), "point"))
     except KeyboardInterrupt:
         return
 
 
 def _words(run: Imported) -> str:
-    parts = [f"{run.series:,} series", f"{run.points:,} points"]
-    parts += [f"{run.histograms:,} histograms"] if run.histograms else []
-    parts += [f"{run.images:,} images"] if run.images else []
-    parts += [f"{run.texts:,} texts"] if run.texts else []
-    parts += [f"{run.settings:,} settings"] if run.settings else []
+    parts = [f"{run.series:,} series", counted(run.points, "point")]
+    kinds = ("histogram", run.histograms), ("image", run.images), ("text", run.texts), ("setting", run.settings)
+    parts += [counted(number, word) for word, number in kinds if number]
     left = ", ".join(f"{count:,} {printable(kind)}" for kind, count in run.left_out.items())
     return ", ".join(parts) + (f"; not imported: {left}" if left else "")
 
 
 def _entries(run: Imported) -> dict[str, Any]:
-    names = ("name", "path", "series", "points", "histograms", "images", "texts", "settings", "left_out")
+    names = ("name", "asked", "path", "series", "points", "histograms", "images", "texts", "settings", "left_out")
     return {**{n: getattr(run, n) for n in names}, "problems": [str(p) for p in run.problems]}

@@ -10,7 +10,7 @@ import click
 from fluoroscope.cli.console import Console, printable
 from fluoroscope.cli.options import Command, answer_options
 from fluoroscope.cli.table import table
-from fluoroscope.cli.units import decimal
+from fluoroscope.cli.units import measured
 from fluoroscope.errors import ResultFileError
 
 if TYPE_CHECKING:
@@ -78,9 +78,10 @@ def _entries(run: Run) -> dict[str, Any]:
 
 def _cells(row: dict[str, Any], limit: int | None) -> tuple[str, ...]:
     from fluoroscope.training.store.interest import by_interest
+    from fluoroscope.training.store.run import unit_of
 
     chosen = by_interest(row["last"])[:limit]
-    values = ", ".join(f"{printable(name)} {decimal(row['last'][name])}" for name in chosen)
+    values = ", ".join(f"{printable(name)} {measured(row['last'][name], unit_of(name))}" for name in chosen)
     step = "" if row["step"] is None else f"{row['step']:,}"
     folder = "" if row["folder"] == row["name"] else printable(row["folder"])
     return printable(row["name"])[:NAME], folder, row["state"], step, values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fluoroscope.errors import FluoroscopeError, InputError, ResultFileError
-from fluoroscope.training.store.folder import is_run, writer_files
+from fluoroscope.training.store.folder import is_run, run_folders, writer_files
 from fluoroscope.training.store.reader import opened
 from fluoroscope.training.store.run import Run
 from fluoroscope.training.store.runs import open_runs
@@ -49,8 +49,9 @@ def damaged_at(path: str | Path) -> dict[str, Exception]:
         return {}
     runs = open_runs(source)
     len(runs)  # a look at the folder
+    own = source.name if is_run(source) else None
     return {
-        folder: damage(source if is_run(source) else source / folder, error) for folder, error in runs.damaged.items()
+        folder: damage(source if folder == own else source / folder, error) for folder, error in runs.damaged.items()
     }
 
 
@@ -69,7 +70,7 @@ def damage(folder: Path, error: FluoroscopeError) -> ResultFileError:
 def _named(path: Path) -> dict[str, Run] | None:
     """The run whose name is the last parts of ``path``."""
     for parent in path.parents:
-        if not parent.is_dir() or is_run(parent):
+        if not parent.is_dir() or run_folders(parent) == [parent]:
             continue
         name = path.relative_to(parent).as_posix()
         runs = open_runs(parent)

@@ -74,9 +74,8 @@ def is_run(folder: Path) -> bool:
 
 
 def run_folders(folder: Path) -> list[Path]:
-    """The folders of runs inside ``folder``, or itself where it is one."""
-    if is_run(folder):
-        return [folder]
+    """The folders of runs inside ``folder``, after itself where files of a run lie in it."""
+    own = [folder] if is_run(folder) else []
     try:
         with os.scandir(folder) as entries:
             inner = sorted(Path(e.path) for e in entries if e.is_dir())
@@ -84,4 +83,4 @@ def run_folders(folder: Path) -> list[Path]:
         raise ResultFileError(
             f"{folder} could not be read", got=error.strerror, expected="a folder of runs, or the folder of one run"
         ) from error
-    return [f for f in inner if is_run(f)]
+    return own + [f for f in inner if is_run(f)]

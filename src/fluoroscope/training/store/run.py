@@ -23,7 +23,7 @@ from fluoroscope.training.store.tensor_reading import tensor_history
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Run", "State"]
+__all__ = ["Run", "State", "unit_of"]
 
 State = Literal["running", "finished", "failed", "interrupted"]
 RANK = re.compile(r"rank\d+/")
@@ -229,7 +229,7 @@ class Run:
         found = self.columns(names)
         columns = {name: found[name] for name in by_interest(found)} if names is None else found
         series = {
-            n: Series(steps=c.steps, values=c.values, times=c.times, group=_group(n), unit=_unit(n))
+            n: Series(steps=c.steps, values=c.values, times=c.times, group=_group(n), unit=unit_of(n))
             for n, c in columns.items()
         }
         config = self.config
@@ -303,7 +303,7 @@ def _prefix(meta: dict[str, Any]) -> str:
     return f"rank{rank}/" if rank else ""
 
 
-def _unit(name: str) -> str:
+def unit_of(name: str) -> str:
     """The unit of what the recorder adds by itself; what a user logs has none that is known."""
     bare = name.partition("/")[2] if RANK.match(name) else name
     return UNITS.get(bare, "")
