@@ -24,7 +24,8 @@ class Call:
     shape: tuple[int, ...]
     dtype: torch.dtype
     layout: Layout | None
-    passes: bool = False  # gave its input back: dropout in eval mode, identity
+    passes: bool = False  # gave its input back as it was: dropout in eval mode, identity
+    in_place: bool = False  # gave its input back with other numbers in it: a rectifier that works in place
 
 
 @dataclass
@@ -35,25 +36,39 @@ class Probe:
     calls: list[Call] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     output_shape: tuple[int, ...] = ()
+    begun: list[list[tuple[torch.Tensor, int]]] = field(default_factory=list)  # the calls that run, innermost last
 
-    def seen(self, name: str, args: Any, output: Any) -> None:
-        """Record that module ``name`` gave ``output`` for ``args``."""
+    def begins(self, args: Any) -> None:
+        """Record that a module is called with ``args``; :meth:`seen` follows."""
+        self.begun.append([(a, _changes(a)) for a in args if isinstance(a, torch.Tensor)])
+
+    def seen(self, name: str, output: Any) -> None:
+        """Record that module ``name``, which was the last to begin, gave ``output``."""
+        given = [changes for tensor, changes in self.begun.pop() if tensor is output]
         index = self.counts.get(name, 0)
         self.counts[name] = index + 1
         tensor = first_tensor(output)
         if tensor is not None:
             shape = tuple(tensor.shape)
-            passes = any(a is output for a in args)
-            self.calls.append(Call(name, index, shape, tensor.dtype, layout_of(shape, self.input_shape), passes))
+            same = [changes == _changes(tensor) for changes in given]
+            layout, passes = layout_of(shape, self.input_shape), any(same)
+            self.calls.append(Call(name, index, shape, tensor.dtype, layout, passes, bool(same) and not passes))
 
     def last(self, name: str) -> Call | None:
         """The last call of a module."""
         return next((c for c in reversed(self.calls) if c.name == name), None)
 
-    def with_positions(self) -> list[Call]:
-        """Last calls of the modules inside the network whose outputs have positions and are not just their input."""
-        last = [c for c in self.calls if c.name and not c.passes and c.index == self.counts[c.name] - 1]
-        return [c for c in last if c.layout is not None and c.layout.maps]
+    def with_positions(self, *, every_call: bool = False) -> list[Call]:
+        """Calls of the modules inside the network whose outputs have positions and are not just their input: the last
+        call of each module, or every one.
+        """
+        calls = [c for c in self.calls if every_call or (c.name and c.index == self.counts[c.name] - 1)]
+        return [c for c in calls if c.name and not c.passes and c.layout is not None and c.layout.maps]
+
+
+def _changes(tensor: torch.Tensor) -> int:
+    """How often the tensor's numbers were changed in place; not counted in inference mode."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 _PROBES: WeakKeyDictionary[nn.Module, dict[Any, Probe]] = WeakKeyDictionary()

@@ -223,11 +223,16 @@ class Study:
         probe = Probe(tuple(one.main.shape))
 
         def look(name: str) -> Callable[..., None]:
-            return lambda module, args, output: probe.seen(name, args, output)
+            return lambda module, args, output: probe.seen(name, output)
 
-        with torch.no_grad(), self.hooked([(m, look(n)) for n, m in self.module.named_modules()]):
+        named = list(self.module.named_modules())
+        with ExitStack() as watched, torch.no_grad(), self.hooked([(m, look(n)) for n, m in named]):
+            for _, module in named:
+                handle = module.register_forward_pre_hook(lambda module, args: probe.begins(args))
+                watched.callback(handle.remove)
             output = first_tensor(self.run(one))
         probe.output_shape = tuple(output.shape) if output is not None else ()
+        probe.begun.clear()  # of modules whose failure the network caught
         remember(self.module, inputs.tensors, probe)
         return probe
 
