@@ -69,6 +69,7 @@ def test_dead_layers_and_nan_are_told() -> None:
     nn.init.zeros_(net[2].weight)
     found = fs.Initialization()(net, inputs())
     assert "put out a constant, the first is 2" in found.caption
+    assert "2 puts out a constant" in fs.Initialization()(nn.Sequential(*net[:3]), inputs()).caption
     nn.init.constant_(net[2].weight, math.inf)
     assert "NaN or infinity first after 2" in fs.Initialization()(net, inputs()).caption
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { halves } from '../src/core/blobs';
 import { logTicks, nearestIndex, spansDecades } from '../src/core/curves';
-import { bytes, format, measured, percent, short, shortened, ticks, whole } from '../src/core/numbers';
+import { bytes, counted, format, measured, percent, short, shortened, ticks, whole } from '../src/core/numbers';
 import { along, css, scaleOf } from '../src/core/palette';
 import { contour, peakOf, positions, resample } from '../src/core/raster';
 import { middle, readAt } from '../src/core/reading';
@@ -81,6 +81,7 @@ test('numbers read well', () => {
   expect(format(-9999.7)).toBe('−10\u2009000');
   expect(measured(4.9e8, 'bytes')).toBe('490\u2009MB');
   expect(measured(0.0125, 's')).toBe('0.0125\u2009s');
+  expect([0, 1, 2000].map((n) => counted(n, 'rule'))).toEqual(['0 rules', '1 rule', '2\u2009000 rules']);
   expect(measured(0.5, '')).toBe('0.5');
   expect(format(1234567)).toBe('1\u2009234\u2009567');
   expect([NaN, Infinity, -Infinity, 0].map((v) => format(v))).toEqual(['NaN', '∞', '−∞', '0']);

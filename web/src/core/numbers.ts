@@ -36,6 +36,11 @@ export function whole(value: number): string {
   return signed(Math.round(value).toString()).replace(/\B(?=(\d{3})+(?!\d))/g, THIN);
 }
 
+/** How many there are of something: 1 rule, 23 rules. */
+export function counted(count: number, word: string): string {
+  return `${whole(count)} ${word}${count === 1 ? '' : 's'}`;
+}
+
 const PREFIXES: [number, string][] = [[1e12, 'T'], [1e9, 'G'], [1e6, 'M'], [1e3, 'k']];
 
 /** A large count in three digits: 25.6 M, 4.1 G. */

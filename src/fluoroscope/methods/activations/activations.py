@@ -71,7 +71,11 @@ class Activations(Method):
                 tensor, names = tensor.movedim(-1, 1), (ax.N, ax.C, *names[1:-1])
             maps[str(layer)], axes[str(layer)] = to_numpy(tensor), names
         return FeatureMaps(
-            title=self.title, caption=f"outputs of {len(maps)} layers", maps=maps, axes=axes, samples=samples
+            title=self.title,
+            caption=f"outputs of {len(maps)} layer{'s' * (len(maps) != 1)}",
+            maps=maps,
+            axes=axes,
+            samples=samples,
         )
 
     def _layers(self, study: Study, batch: Batch) -> list[LayerName]:

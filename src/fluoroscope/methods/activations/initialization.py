@@ -90,7 +90,8 @@ def _verdicts(found: Sequence[Signal]) -> list[str]:
     told = [f"NaN or infinity first after {s.name}" for s in found if not np.isfinite(s.std)][:1]
     dead = [s.name for s in found if s.std == 0]
     if dead:
-        told.append(f"{len(dead)} layers put out a constant, the first is {dead[0]}")
+        several = f"{len(dead)} layers put out a constant, the first is {dead[0]}"
+        told.append(several if dead[1:] else f"{dead[0]} puts out a constant")
     forward = [(s.name, s.std) for s in found if np.isfinite(s.std) and s.std > 0]
     backward = [(s.name, s.gradient) for s in found if np.isfinite(s.gradient)][::-1]
     return told + _travel("activations", forward) + _travel("gradients", backward)

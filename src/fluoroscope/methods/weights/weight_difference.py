@@ -72,9 +72,10 @@ class WeightDifference:
             "versions": versions(),
             "notes": list(dict.fromkeys(notes)),
         }
+        count = f"{len(tensors):,} {'tensor' if len(tensors) == 1 else 'tensors'}"
         return TensorSummary(
             title="Difference of the weights",
-            caption=f"{second} minus {first}: {len(tensors):,} tensors, {len(same):,} of them unchanged",
+            caption=f"{second} minus {first}: {count}, {len(same):,} of them unchanged",
             meta=meta,
             tensors=tensors,
             comparison=comparison.replace(unchanged=same),
