@@ -22,6 +22,7 @@ _UNABLE = (
     "differentiate twice",
     "twice a function",
     "cannot be differentiated",
+    "requires create_graph=False",
 )
 
 
