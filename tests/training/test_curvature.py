@@ -18,7 +18,7 @@ import fluoroscope as fs
 from fluoroscope.errors import InputError, ModelError, OptionError
 from fluoroscope.training.recorder.requested.curvature import CurvatureMeter
 from fluoroscope.training.recorder.requested.eigenvalue import largest_eigenvalue
-from fluoroscope.training.recorder.requested.hessian import Differences, Flat
+from fluoroscope.training.recorder.requested.hessian import Differences, Flat, unable
 from fluoroscope.training.recorder.requested.stability import stability
 
 
@@ -380,6 +380,17 @@ def test_a_compiled_network() -> None:
     found = CurvatureMeter(compiled, [optimizer], 60, 1e-3)(lambda: F.cross_entropy(compiled(x), y))
     assert found.how == "differences of gradients"
     assert found.value == pytest.approx(wanted, rel=0.01)
+
+
+def test_what_says_that_there_is_no_second_derivative() -> None:
+    """What a compiled network says depends on whether its backward gives buffers away."""
+    for text in (
+        "torch.compile with aot_autograd does not currently support double backward",
+        "This backward function was compiled with non-empty donated buffers which requires create_graph=False",
+        "derivative for aten::_scaled_dot_product_flash_attention_for_cpu_backward is not implemented",
+    ):
+        assert unable(RuntimeError(text))
+    assert not unable(RuntimeError("out of memory"))
 
 
 def test_a_nan_is_recorded_and_forgotten(tmp_path: Path) -> None:
