@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sqlite3
@@ -72,6 +73,18 @@ def test_series_written_by_changing_rows_keep_the_order_of_writing(tmp_path: Pat
         assert found.column(name).steps.tolist() == steps
     assert found.column("d").values.tolist() == [float(s) for s in wanted["d"]]
     assert found.last_values()["d"] == (1699, 1699.0)
+
+
+def test_a_closed_file_keeps_no_empty_pages(tmp_path: Path) -> None:
+    """Rows that became columns leave room, which goes back to the disk at the end."""
+    run = RunWriter(tmp_path, "a")
+    random = np.random.default_rng(0)
+    for step in range(300):
+        counts = {"gradient": random.integers(0, 500, (20, 129))}
+        run.tensors(step, [f"w{i}" for i in range(20)], {"gradient/norm": random.random(20)}, counts)
+    run.close()
+    with contextlib.closing(sqlite3.connect(run.file)) as found:
+        assert found.execute("PRAGMA freelist_count").fetchone()[0] == 0
 
 
 def test_many_points_at_once_beside_single_ones(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ class WriterConnection:
                     "PRAGMA journal_mode = DELETE",
                 ):
                     with contextlib.suppress(sqlite3.Error):
-                        sql.execute(statement)
+                        sql.executescript(statement)  # to its end: execute() gives back a single page
                 sql.close()
 
 
