@@ -47,8 +47,7 @@ class Packed:
         self._now, self._before, self._room = (np.zeros(total, np.float32) for _ in range(3))
         self._gradient = np.zeros(total, np.float32)
         room = self._gradient.ctypes.data
-        places = zip(members, sizes.tolist(), (room + 4 * self._starts).tolist(), strict=False)
-        self._targets = [(i, size, place) for i, size, place in places]
+        self._targets = list(zip(members, sizes.tolist(), (room + 4 * self._starts[:-1]).tolist(), strict=True))
         self._keep = keep
         self.renew()
 
