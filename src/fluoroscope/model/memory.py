@@ -1,4 +1,4 @@
-"""Tensors as they lie in memory: whether without gaps, as bytes, and where to look at every k-th entry without walking
+"""Tensors as they lie in memory: whether without gaps, all of it, and where to look at every k-th entry without walking
 down one column.
 """
 
@@ -43,13 +43,13 @@ class _Memory:
 
     __slots__ = ("__array_interface__",)
 
-    def __init__(self, place: int, count: int, kind: str) -> None:
-        self.__array_interface__ = {"shape": (count,), "typestr": kind, "data": (place, True), "version": 3}
+    def __init__(self, tensor: torch.Tensor) -> None:
+        place = (tensor.data_ptr(), True)
+        self.__array_interface__ = {"shape": (tensor.numel(),), "typestr": "<f4", "data": place, "version": 3}
 
 
-def memory_of(tensor: torch.Tensor, kind: str = "|u1") -> Array:
-    """What a dense tensor on the CPU holds, in the order of memory, as one axis of NumPy's ``kind`` of number: bytes,
-    ``"<f4"``. Nothing is copied; whoever looks has to keep the tensor.
+def memory_of(tensor: torch.Tensor) -> Array:
+    """The entries of a dense float32 tensor on the CPU in the order of memory. Nothing is copied; whoever looks has to
+    keep the tensor.
     """
-    size = tensor.numel() * tensor.element_size()
-    return np.asarray(_Memory(tensor.data_ptr(), size // np.dtype(kind).itemsize, kind))
+    return np.asarray(_Memory(tensor))

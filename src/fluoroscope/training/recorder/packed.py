@@ -21,7 +21,6 @@ __all__ = ["SMALL", "Packed"]
 
 SMALL = 1 << 16
 """Entries of the largest tensor that is read this way: 256 kB, still in the cache when it is read again."""
-FLOAT = "<f4"
 LEAST, MOST = 1e-28, 1e37
 """Sums of squares outside of these bounds are taken again in float64: float32 may have lost digits, or all of them."""
 
@@ -37,7 +36,7 @@ class Packed:
         self.where = np.array([i for i, _ in found], np.int64)
         members = self.where.tolist()
         self._held = [p for _, p in found]
-        self._weights = [memory_of(p, FLOAT) for p in self._held]
+        self._weights = [memory_of(p) for p in self._held]
         sizes = np.array([len(w) for w in self._weights], np.int64)
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
         self._places = _joined([samples.places(i).numpy() + s for (i, _), s in zip(found, self._starts, strict=False)])
