@@ -38,10 +38,9 @@ def enter_environment() -> None:
 def main(given: list[str] | None = None) -> int:
     """Measure what was asked for; the exit code."""
     options = arguments(given)
-    import torch
     from rich.console import Console
 
-    from bench.case import Row, Setting, cases
+    from bench.case import Row, Setting, cases, measured
     from bench.document import document, in_short, print_table
     from bench.machine import describe
 
@@ -54,13 +53,12 @@ def main(given: list[str] | None = None) -> int:
         print(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(known)}", file=sys.stderr)
         return 2
     setting = Setting(options.device, options.threads, options.quick)
-    torch.set_num_threads(setting.threads)
     here = [c for c in known.values() if setting.device == "cpu" or c.on_accelerator]
     chosen = [c for c in here if c.name in (options.only or known)]
     console, found = Console(width=150), {}
     for case in chosen:
         console.print(f"measuring: {case.title} ...", style="dim")
-        found[case.name] = (case, list(case.measure(setting)))
+        found[case.name] = (case, measured(case.name, setting))
         print_table(*found[case.name], console)
     console.print(in_short(found), highlight=False, markup=False)
     machine = describe(setting)

@@ -7,9 +7,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 
-__all__ = ["Bar", "Case", "Row", "Setting", "Unmeasured", "case", "cases"]
+__all__ = ["Bar", "Case", "Row", "Setting", "Unmeasured", "case", "cases", "measured"]
 
 
 @dataclass(frozen=True)
@@ -129,3 +131,18 @@ def cases() -> dict[str, Case]:
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
     return dict(sorted(_REGISTRY.cases.items()))
+
+
+def measured(name: str, setting: Setting) -> list[Row | Unmeasured]:
+    """The rows of the case ``name``, measured in a process of its own: what other cases left behind (threads, memory
+    cut in pieces, hooks of a peer) slows neither side.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+        return alone.submit(_measure, name, setting).result()
+
+
+def _measure(name: str, setting: Setting) -> list[Row | Unmeasured]:
+    import torch
+
+    torch.set_num_threads(setting.threads)
+    return list(cases()[name].measure(setting))

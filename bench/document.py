@@ -99,6 +99,7 @@ This page is written by `make bench`. It makes `.venv-bench` with the peers in i
 alone: `make bench ARGS="--only grad-cam"`, a rough look: `make bench ARGS=--quick` (neither writes this page).
 
 How it is measured: the values are compared first. Then the two sides of a pair run in alternation, A B A B ..., in one
-process after a warm-up; each round gives a ratio, and the table has the median of the ratios with the range of their
-middle half in brackets. Ratios are to be compared with ratios: milliseconds depend on the machine and on what else it
-did. "Met" holds the median against the bar, and says where the range lies on both sides of it."""
+process after a warm-up, each topic in a process of its own; each round gives a ratio, and the table has the median of
+the ratios with the range of their middle half in brackets. Ratios are to be compared with ratios: milliseconds depend
+on the machine and on what else it did. "Met" holds the median against the bar, and says where the range lies on both
+sides of it."""
