@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +20,8 @@ import torch, torch.distributed as dist, torch.nn.functional as F
 from torch import nn
 import fluoroscope as fs
 
-kind, folder, ranks = sys.argv[1:]
-dist.init_process_group("gloo")
-rank = dist.get_rank()
+kind, folder, ranks, rank = *sys.argv[1:4], int(sys.argv[4])
+dist.init_process_group("gloo", init_method=f"file://{folder}.met", rank=rank, world_size=2)
 torch.manual_seed(0)
 net = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 3))
 data = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
@@ -50,25 +48,29 @@ with fs.record(model, optimizer, "a", folder, ranks=ranks) as run:
         loss.backward()
         optimizer.step()
         run.log(loss=loss)
+"""
+
+
+# gloo's threads, when they meet the end of the interpreter, now and then abort a process that has done all its work
+# ("terminate called without an active exception"): it leaves before that, with what runs at exit already done.
+END = """
 dist.barrier()
 dist.destroy_process_group()
+import atexit, os
+atexit._run_exitfuncs()
+sys.stderr.flush()
+os._exit(0)
 """
 
 
 def run(kind: str, folder: Path, ranks: str, program: str = PROGRAM) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    source = str(Path(fs.__file__).parents[1])
-    common = {**os.environ, "PYTHONPATH": source, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-              "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}  # fmt: skip
-    command = [sys.executable, "-c", program, kind, str(folder), ranks]
+    environment = {**os.environ, "PYTHONPATH": str(Path(fs.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", program + END, kind, str(folder), ranks]
     children = [
-        subprocess.Popen(command, env={**common, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
+        subprocess.Popen([*command, str(rank)], env=environment, stderr=subprocess.PIPE, text=True) for rank in range(2)
     ]
     try:
-        told = [child.communicate(timeout=60)[1] for child in children]
+        told = [child.communicate(timeout=180)[1] for child in children]
     finally:
         for child in children:
             child.kill()
@@ -132,9 +134,8 @@ import torch, torch.distributed as dist
 from torch import nn
 import fluoroscope as fs
 
-kind, folder, ranks = sys.argv[1:]
-dist.init_process_group("gloo")
-rank = dist.get_rank()
+kind, folder, ranks, rank = *sys.argv[1:4], int(sys.argv[4])
+dist.init_process_group("gloo", init_method=f"file://{folder}.met", rank=rank, world_size=2)
 
 class Net(nn.Module):
     def __init__(self):
@@ -164,8 +165,6 @@ with fs.record(model, optimizer, "a", folder, ranks=ranks, noise_scale_every=1, 
 weights = [torch.zeros(5) for _ in range(2)]
 dist.all_gather(weights, model.module.w.detach())
 assert torch.equal(*weights)
-dist.barrier()
-dist.destroy_process_group()
 """
 
 
