@@ -205,6 +205,20 @@ def test_a_wrong_option(run, model, photos, tmp_path, given, part):
     check(result, "FS-OPTION", 2, part, out=tmp_path / "out")
 
 
+@pytest.mark.parametrize("command", ["explain", "trust"])
+def test_the_nearest_of_a_misspelt_method_are_those_that_the_command_runs(run, model, photos, tmp_path, command):
+    from fluoroscope.methods.registry import methods
+    from fluoroscope.results import Attribution
+
+    fitting = {name for name, cls in methods().items() if issubclass(cls.returns, Attribution)}
+    for wrong in ("weight-map", "layer-cam2", "activation", "lime2"):
+        given = (command, model, "--images", photos, "--method", wrong, "--out", tmp_path / "out", "--json")
+        error = as_json(run(*given))["error"]
+        assert error["code"] == "FS-OPTION" and error["expected"].startswith("ablation-cam, cam, ")
+        assert {n.strip("'") for n in error.get("nearest", "").split(", ") if n} <= fitting
+    assert "'lime'" in error["nearest"]
+
+
 def test_no_preprocess(run, folder, photos):
     check(run("explain", f"{folder}/net.py:bare", "--images", photos), "FS-INPUT", 5, "--preprocess")
     check(run("explain", f"{folder}/net.py:bare", "--images", photos, "--size", 16), "FS-OPTION", 2, "--preprocess")

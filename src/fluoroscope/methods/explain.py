@@ -12,14 +12,13 @@ from fluoroscope.errors import FluoroscopeError, OptionError
 from fluoroscope.methods.base import Method
 from fluoroscope.methods.planning import Together, plan
 from fluoroscope.methods.progress import Progress, listening, progress
-from fluoroscope.methods.registry import find_method
-from fluoroscope.methods.registry import methods as registered
+from fluoroscope.methods.registry import find_method, giving
 from fluoroscope.methods.sharing import SharingMethod
 from fluoroscope.model.inputs import Inputs, prepare_inputs
 from fluoroscope.model.subject import Subject, as_subject
 from fluoroscope.model.targets import TargetLike
 from fluoroscope.results import Attribution
-from fluoroscope.results.result import html_page
+from fluoroscope.results.result import Result, html_page
 
 __all__ = ["Explanations", "MethodLike", "as_method", "explain", "unique_names"]
 
@@ -94,9 +93,9 @@ def explain(
         InputError: the inputs can't be read or do not fit the network.
         FluoroscopeError: every method failed; it is the first one's error.
     """
-    asked = unique_names([_attributing(as_method(item)) for item in _listed(methods)])
+    asked = unique_names([as_method(item, Attribution) for item in _listed(methods)])
     if not asked:
-        raise OptionError("no method named", got="none", expected=", ".join(_attribution_names()))
+        raise OptionError("no method named", got="none", expected="names such as 'grad-cam'")
     subject = as_subject(model)
     data = prepare_inputs(inputs, subject)
     run = _Run(subject, data, target if targets is None else targets)
@@ -156,14 +155,17 @@ def _silent(title: str, done: float, total: float) -> None:
     """One bar for all methods: a method's own is not shown."""
 
 
-def as_method(item: Any) -> Method:
-    """A method with its options, from a name, a class, or itself. Raises OptionError."""
+def as_method(item: Any, returns: type[Result] = Result) -> Method:
+    """A method with its options, from a name, a class, or itself, which gives a result of the kind ``returns``. Raises
+    OptionError.
+    """
     if isinstance(item, Method):
+        giving(returns, type(item))
         return item
     if isinstance(item, str):
-        return find_method(item)()
+        return find_method(item, returns)()
     if isinstance(item, type) and issubclass(item, Method):
-        return item()
+        return giving(returns, item)()
     raise OptionError(
         "not a method", got=item, expected="a name such as 'grad-cam', a class such as GradCAM, or GradCAM(...)"
     )
@@ -182,18 +184,3 @@ def unique_names(methods: Iterable[Method]) -> dict[str, Method]:
 
 def _listed(methods: Any) -> list[Any]:
     return [methods] if isinstance(methods, (str, type, Method)) else list(methods)
-
-
-def _attributing(method: Method) -> Method:
-    if not issubclass(method.returns, Attribution):
-        raise OptionError(
-            f"{method.title} is no method of attribution",
-            got=f"{method.name!r}, which gives a {method.returns.__name__}",
-            expected=", ".join(_attribution_names()),
-            remedy="call the method itself",
-        )
-    return method
-
-
-def _attribution_names() -> list[str]:
-    return [name for name, cls in registered().items() if issubclass(cls.returns, Attribution)]

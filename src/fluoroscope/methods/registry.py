@@ -7,11 +7,12 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from fluoroscope.errors import OptionError, nearest
+from fluoroscope.results import Result
 
 if TYPE_CHECKING:
     from fluoroscope.methods.base import Method
 
-__all__ = ["find_method", "methods", "register", "report_methods"]
+__all__ = ["find_method", "giving", "methods", "register", "report_methods"]
 
 _METHODS: dict[str, type[Method]] = {}
 
@@ -39,13 +40,33 @@ def report_methods() -> list[type[Method]]:
     return [cls for cls in methods().values() if cls.in_report]
 
 
-def find_method(name: str) -> type[Method]:
-    """The method of that name, ``grad-cam`` or ``GradCAM``. Raises OptionError with the nearest names."""
-    known = methods()
-    by_class = {cls.__name__: cls for cls in known.values()}
-    found = known.get(name) or by_class.get(name)
-    if found is None:
-        raise OptionError(
-            "no method of that name", got=name, expected=", ".join(known), nearest=nearest(name.lower(), known)
-        )
-    return found
+def find_method(name: str, returns: type[Result] = Result) -> type[Method]:
+    """The method of that name, ``grad-cam`` or ``GradCAM``, which gives a result of the kind ``returns``.
+
+    Raises:
+        OptionError: no method of that name, or one that gives something else; it lists those that fit, and the nearest.
+    """
+    every = methods()
+    found = every.get(name) or next((cls for cls in every.values() if cls.__name__ == name), None)
+    if found is not None:
+        return giving(returns, found)
+    known = _names(returns)
+    raise OptionError(
+        "no method of that name", got=name, expected=", ".join(known), nearest=nearest(name.lower(), known)
+    )
+
+
+def giving(returns: type[Result], found: type[Method]) -> type[Method]:
+    """``found`` where it gives a result of the kind ``returns``. Raises OptionError where it gives something else."""
+    if issubclass(found.returns, returns):
+        return found
+    raise OptionError(
+        f"{found.title} is no method of {returns.kind}",
+        got=f"{found.name!r}, which gives a {found.returns.__name__}",
+        expected=", ".join(_names(returns)),
+        remedy="call the method itself",
+    )
+
+
+def _names(returns: type[Result]) -> list[str]:
+    return [name for name, cls in methods().items() if issubclass(cls.returns, returns)]

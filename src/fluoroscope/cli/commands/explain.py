@@ -77,9 +77,12 @@ def command(
     from fluoroscope.cli.ranking import rank
     from fluoroscope.methods.explain import explain
     from fluoroscope.methods.registry import find_method
+    from fluoroscope.results import Attribution
 
     check_writable(out / "figure.png")
-    chosen = settings.methods([find_method(name) for name in dict.fromkeys(methods or DEFAULT)], layer=layer)
+    chosen = settings.methods(
+        [find_method(name, Attribution) for name in dict.fromkeys(methods or DEFAULT)], layer=layer
+    )
     subject, data = pictures.prepared(network.load(model, console), console)
     network.check_names(subject, data)
     with console.progress():

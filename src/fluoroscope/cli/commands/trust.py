@@ -94,13 +94,14 @@ def command(
     check that is named with --check: --check deletion --set deletion.baseline=blur.
     """
     from fluoroscope.methods.registry import find_method
+    from fluoroscope.results import Attribution
     from fluoroscope.trust.checking import check_trust
 
     check_writable(out / "figure.png")
     common = {"seed": settings.seed or 0, "batch_size": settings.batch_size or 32}
     own, settings = _for_checks(settings, checks)
     asked = [_check(name, **{**common, **own.get(name, {})}) for name in dict.fromkeys(checks)]
-    chosen = settings.methods([find_method(name) for name in dict.fromkeys(methods or DEFAULT)])
+    chosen = settings.methods([find_method(name, Attribution) for name in dict.fromkeys(methods or DEFAULT)])
     subject, data = pictures.prepared(network.load(model, console), console)
     network.check_names(subject, data)
     known = None if masks is None else _masks(masks, data.count)
