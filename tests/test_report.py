@@ -139,6 +139,20 @@ def test_a_loss_makes_what_needs_one_apply(model, images):
     assert made.sections[0].results[0].title == "loss mine"
 
 
+def test_of_a_table_the_usual_methods_that_do_not_apply_are_left_out_and_those_asked_for_have_their_error():
+    torch.manual_seed(0)
+    table, rows = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)), torch.rand(3, 5)
+    made = assemble(table, rows)
+    assert not made.errors and set(made.left_out) == {"Grad-CAM"}
+    assert "positions" in made.left_out["Grad-CAM"] and "Grad-CAM: " in dict(made.facts)["Left out"]
+    inference = next(s for s in made.sections if s.id == "inference")
+    assert [r.title for r in inference.results] == ["Integrated gradients", "Saliency"]
+    asked = assemble(table, rows, methods=["grad-cam", "saliency"])
+    assert set(asked.errors) == {"Grad-CAM"} and not asked.left_out
+    misnamed = assemble(table, rows, methods=[fs.GradCAM(layer="conv9")], named=False)
+    assert set(misnamed.errors) == {"Grad-CAM"} and not misnamed.left_out
+
+
 def test_a_method_that_does_not_apply_is_left_out_with_its_reason(images):
     made = assemble(nn.Sequential(nn.ReLU(), nn.Flatten()), images, methods=["weights", "saliency"])
     assert made.left_out == {"Weights": "it has no parameters"}

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import fluoroscope
-from fluoroscope.errors import FluoroscopeError, OptionError, nearest
+from fluoroscope.errors import FluoroscopeError, LayerError, NotApplicable, OptionError, nearest
 from fluoroscope.methods.base import PHASES, Method, Phase
 from fluoroscope.methods.explain import MethodLike, as_method, unique_names
 from fluoroscope.methods.progress import progress
@@ -73,8 +73,9 @@ def report(
 
     ``methods`` (names, classes, or with options set) are the usual ones where none are named; those that need
     inputs or a loss are left out where there is none. Each shows at most ``limit`` inputs. ``extra`` adds results to a
-    phase: ``{"during": [history]}``. A method that fails has its error on the page and does not stop the others. The
-    file is written whole or not at all.
+    phase: ``{"during": [history]}``. A method that fails has its error on the page and does not stop the others; one of
+    the usual methods that does not apply (Grad-CAM for rows of a table) is left out, and the head of the page says why.
+    The file is written whole or not at all.
 
     Raises:
         InputError: the inputs can't be read or do not fit the network.
@@ -123,13 +124,18 @@ def assemble(
     title: str | None = None,
     limit: int = LIMIT,
     loss: Any = None,
+    named: bool | None = None,
 ) -> Report:
-    """What :func:`report` writes, before it is written. Raises the same, but for ResultFileError."""
+    """What :func:`report` writes, before it is written. Raises the same, but for ResultFileError.
+
+    ``named`` says whether a person asked for just these methods (None: where ``methods`` are given). One that was not
+    asked for and turns out not to apply is left out, as one whose :meth:`~Method.check` says so beforehand.
+    """
     given = _checked_extra(extra or {})
     chosen = [cls() for cls in report_methods()] if methods is None else [as_method(m) for m in methods]
     subject = as_subject(model)
     data, note = (None, None) if inputs is None else first_inputs(inputs, subject, limit)
-    job = _Job(subject, data, target, loss, note)
+    job = _Job(subject, data, target, loss, note, methods is not None if named is None else named)
     with progress("Report", len(chosen)) as bar:
         for name, method in unique_names(chosen).items():
             job.run(name, method)
@@ -156,6 +162,7 @@ class _Job:
     target: TargetLike
     loss: Any
     note: str | None
+    named: bool
     found: dict[Phase, list[Result | PanelError]] = field(default_factory=lambda: {phase: [] for phase in PHASES})
     errors: dict[str, Exception] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -169,12 +176,20 @@ class _Job:
             return
         try:
             shown: Result | PanelError = self._result(method)
+        except (LayerError, NotApplicable) as error:
+            if not self.named and getattr(method, "layer", None) is None:
+                self.left_out[title] = error.what
+                return
+            shown = self._failed(title, error)
         except Exception as error:  # noqa: BLE001 (one method's failure must not cost the page; it is shown in its place)
-            self.errors[title] = error
-            shown = PanelError(
-                title, str(error) if isinstance(error, FluoroscopeError) else f"{type(error).__name__}: {error}"
-            )
+            shown = self._failed(title, error)
         self.found[method.phase].append(shown)
+
+    def _failed(self, title: str, error: Exception) -> PanelError:
+        self.errors[title] = error
+        return PanelError(
+            title, str(error) if isinstance(error, FluoroscopeError) else f"{type(error).__name__}: {error}"
+        )
 
     def _reason(self, method: Method) -> str | None:
         if "inputs" in method.needs and self.data is None:

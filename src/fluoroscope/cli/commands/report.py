@@ -23,7 +23,6 @@ from fluoroscope.cli.options import (
 from fluoroscope.cli.outcome import error_entries
 from fluoroscope.cli.pictures import Pictures
 from fluoroscope.cli.settings import Settings
-from fluoroscope.errors import LayerError, NotApplicable
 
 if TYPE_CHECKING:
     from fluoroscope.reporting import Report
@@ -60,8 +59,8 @@ def command(
 ) -> None:
     """Write one self-contained page with everything that applies to MODEL and its inputs, in the order of its life.
 
-    A method that fails has its error on the page and does not stop the others; the exit code then is that of the error,
-    unless the method simply does not apply and was not named with --method.
+    A method that fails has its error on the page and does not stop the others; the exit code then is that of the error.
+    A method that was not named with --method and does not apply is left out, with a note.
     """
     from fluoroscope.methods.registry import find_method, report_methods
     from fluoroscope.methods.registry import methods as registered
@@ -70,6 +69,7 @@ def command(
 
     template()
     check_writable(out)
+    asked = bool(methods) and "all" not in methods
     named = list(registered()) if "all" in methods else dict.fromkeys(methods)
     classes = [find_method(name) for name in named] or report_methods()
     chosen = settings.methods(classes)
@@ -81,9 +81,9 @@ def command(
     if inputs is not None and network.classes is not None:
         network.check_names(subject, first_inputs(inputs, subject, 1)[0])
     with console.progress():
-        made = assemble(subject, inputs, target=target, methods=chosen, title=title, limit=pictures.limit)
+        made = assemble(subject, inputs, target=target, methods=chosen, title=title, limit=pictures.limit, named=asked)
         path = made.write(out)
-    _tell(made, bool(methods), console)
+    _tell(made, console)
     console.say(printable(path))
     console.answer(
         {
@@ -95,13 +95,10 @@ def command(
     )
 
 
-def _tell(made: Report, asked: bool, console: Console) -> None:
+def _tell(made: Report, console: Console) -> None:
     for text in made.notes:
         console.note(f"note: {text}")
     for name, reason in made.left_out.items():
         console.note(f"note: left out: {name}: {reason}")
-    for name, error in made.errors.items():
-        if not asked and isinstance(error, (LayerError, NotApplicable)):
-            console.note(f"note: {name} does not apply: {error.what}")
-        else:
-            console.failed(error)
+    for error in made.errors.values():
+        console.failed(error)

@@ -23,10 +23,8 @@ from fluoroscope.cli.options import (
     target_option,
 )
 from fluoroscope.cli.pictures import Pictures
+from fluoroscope.cli.scores import say_scores
 from fluoroscope.cli.settings import Settings, converted, parsed
-from fluoroscope.cli.table import table
-from fluoroscope.cli.units import decimal
-from fluoroscope.cli.units import share as percent
 from fluoroscope.errors import InputError, OptionError, nearest
 
 if TYPE_CHECKING:
@@ -158,56 +156,9 @@ def _masks(file: Path, count: int) -> Any:
 
 
 def _say(card: Scorecard, paths: list[Path], console: Console) -> None:
-    if console.terminal:
-        shown = [r for r, row in enumerate(card.rows) if not row.startswith("Control: random")]  # chance says it
-        columns = ("measure", *(f">{card.rows[r].removeprefix('Control: ')}" for r in shown), ">chance")
-        lines = [(_arrow(card, c), *(_cell(card, r, c) for r in shown), _chance(card, c)) for c in _all(card)]
-    else:
-        columns = ("method", *(f">{_head(card, c)}" for c in _all(card)))
-        lines = [(row, *(_cell(card, r, c) for c in _all(card))) for r, row in enumerate(card.rows)]
-        lines.append(("chance", *(_chance(card, c) for c in _all(card))))
-    console.show(table(columns, lines, console.terminal))
-    if console.terminal:
-        console.say("↑ higher is better, ↓ lower is better; ± standard error; chance: random maps")
-    console.say()
-    for row, verdict in zip(card.rows, card.verdicts, strict=True):
-        if not row.startswith("Control: "):
-            console.say(f"{printable(row)}: {printable(verdict)}")
-    console.say(f"\n{printable(card.caption)}")
+    say_scores(card, console)
     for note in card.notes:
         console.note(f"note: {note}")
     console.say()
     for path in paths:
         console.say(printable(path))
-
-
-def _all(card: Scorecard) -> range:
-    return range(len(card.columns))
-
-
-def _head(card: Scorecard, column: int) -> str:
-    return card.columns[column] + {"high": " (higher is better)", "low": " (lower is better)"}.get(
-        card.better[column], ""
-    )
-
-
-def _arrow(card: Scorecard, column: int) -> str:
-    return {"high": "↑ ", "low": "↓ "}.get(card.better[column], "  ") + card.columns[column]
-
-
-def _cell(card: Scorecard, row: int, column: int) -> str:
-    error = card.errors[row, column] if card.errors is not None else float("nan")
-    doubt = f" ± {_number(card, error, column)}" if error == error else ""
-    return _number(card, card.table[row, column], column) + doubt
-
-
-def _chance(card: Scorecard, column: int) -> str:
-    return _number(card, card.reference[column], column)
-
-
-def _number(card: Scorecard, value: float, column: int) -> str:
-    if value != value:
-        return ""
-    if card.units[column] != "share":
-        return decimal(round(float(value), 3))
-    return ("-" if value < 0 else "") + percent(abs(float(value)))
