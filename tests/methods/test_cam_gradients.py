@@ -368,6 +368,28 @@ def test_finer_cam_equals_its_formula() -> None:
         fs.FinerCAM()(model, x, target=lambda y: y[:, 0])
 
 
+@pytest.mark.parametrize("references", [1, 2, 3])
+def test_finer_cam_weighs_by_probability_where_asked(references: int) -> None:
+    """Probabilities of all classes, over those of the references alone, differentiated as they stand."""
+    model, x = curved(), images(2, (7, 9)).double()
+    given = {"layer": "stem", "references": references, "strength": 0.7}
+    found = fs.FinerCAM(weighting="probability", **given)(model, x, target=1)
+    for n, row in enumerate(x):
+        leaf = model.stem(row[None]).detach().requires_grad_()
+        scores = model.tail(leaf)[0]
+        order = sorted((k for k in range(4) if k != 1), key=lambda k: abs(float((scores[k] - scores[1]).detach())))[
+            :references
+        ]
+        p = torch.exp(scores) / torch.exp(scores).sum()
+        score = sum(p[k] * (scores[1] - 0.7 * scores[k]) for k in order) / sum(p[k] for k in order)
+        weights = torch.autograd.grad(score, leaf)[0].mean((2, 3))
+        expected = torch.einsum("nk,nkxy->xy", weights, leaf.detach()).relu().numpy()
+        np.testing.assert_allclose(found.values[n], expected, rtol=1e-8, atol=1e-12)
+    assert found.values.max() > 0
+    alike = np.allclose(found.values, fs.FinerCAM(**given)(model, x, target=1).values, rtol=1e-3)
+    assert alike == (references == 1)
+
+
 def test_shapley_cam_equals_its_formula() -> None:
     """Gradient and Hessian of the utility by finite differences of the gradient."""
     model, x = curved(), images(1, (6, 7)).double()

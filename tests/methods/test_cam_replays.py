@@ -133,14 +133,16 @@ def masks_of(a: torch.Tensor, size: tuple[int, int]) -> list[torch.Tensor]:
     return made
 
 
-@pytest.mark.parametrize("kind", ["score", "is", "is by one"])
+@pytest.mark.parametrize("kind", ["score", "is", "is by one", "is summed"])
 def test_score_cam_equals_its_formula(kind: str) -> None:
     model, x = network().double().eval(), images(2, (9, 11)).double()
     with torch.no_grad():
         model.fc.weight.mul_(4)
         model.block[1].bias[0] = -100  # a dead channel: its mask is empty
-    steps = [0.25, 0.5, 0.75, 1.0] if kind == "is" else [1.0]
-    method = fs.ScoreCAM(layer="block", chunk=3) if kind == "score" else fs.ISCAM(layer="block", steps=len(steps))
+    steps = {"is": [0.25, 0.5, 0.75, 1.0], "is summed": [0.25, 0.75, 1.5, 2.5]}.get(kind, [1.0])
+    path = "summed" if kind == "is summed" else "straight"
+    method = fs.ScoreCAM(layer="block", chunk=3)
+    method = method if kind == "score" else fs.ISCAM(layer="block", steps=len(steps), path=path)
     found = method(model, x, target=2)
     for n, row in enumerate(x):
         with torch.no_grad():

@@ -128,10 +128,14 @@ def biased() -> Biased:
     return model
 
 
-@pytest.mark.parametrize("rescale", [True, False])
-def test_full_grad_equals_its_formula(rescale: bool) -> None:
+@pytest.mark.parametrize("rescale", [None, "layer", "channel", "none"])
+@pytest.mark.parametrize("together", [False, True])
+def test_full_grad_equals_its_formula(rescale: str | None, together: bool) -> None:
+    """Term by term, one image at a time; the terms with their signs add up to the score, the dense bias included."""
     model, x = biased(), images(2, (8, 12)).double()
-    found = fs.FullGrad(rescale=rescale)(model, x, target=2)
+    if together:
+        model.norm = nn.SyncBatchNorm.convert_sync_batchnorm(model.norm)
+    found = (fs.FullGrad() if rescale is None else fs.FullGrad(rescale=rescale))(model, x, target=2)
     for n, row in enumerate(x):
         leaf = row[None].clone().requires_grad_()
         z = [model.first(leaf)]
@@ -149,7 +153,8 @@ def test_full_grad_equals_its_formula(rescale: bool) -> None:
         total = torch.zeros(1, 1, 8, 12, dtype=torch.float64)
         for term in terms:
             made = term.detach().abs()
-            made = (made - made.min()) / (made.max() - made.min()) if rescale else made
+            for part in {"none": [], "channel": made[0]}.get(rescale or "layer", [made]):  # written to where they lie
+                part.sub_(part.min().clone()).div_(part.max().clone()).nan_to_num_(0)  # one that is zero everywhere
             total += F.interpolate(made, (8, 12), mode="bilinear", align_corners=False).sum(1, keepdim=True)
         np.testing.assert_allclose(found.values[n], total[0, 0].numpy(), rtol=1e-9)
     assert found.meta["completeness_error"] < 1e-10

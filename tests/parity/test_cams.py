@@ -187,22 +187,28 @@ def test_score_cam_equals_torchcam(small: Subject, torchcam: Any) -> None:
     agree(found.values, np.maximum(np.einsum("nc,ncxy->nxy", weights.numpy(), maps), 0), 1e-4)
 
 
-def test_their_is_cam_goes_far_beyond_the_mask(small: Subject, torchcam: Any) -> None:
-    """The steps are added up, so that ten strengths go to 5.5; a mean along the path to the masked input ends at 1."""
-    seen: list[Tensor] = []
+def test_is_cam_with_steps_summed_up_equals_torchcam(small: Subject, torchcam: Any) -> None:
+    """Ten strengths go to 5.5 there; the mean along the straight path to the masked input ends at 1."""
+    targets, seen = small.predicted(), list[Tensor]()
+    summed = fs.ISCAM(layer="block", path="summed")(small.network, small.inputs, target=targets).values
     with torchcam.ISCAM(small.network, "block", input_shape=(3, 24, 24)) as extractor, torch.no_grad():
         small.network(small.inputs)
         handle = small.network.register_forward_pre_hook(lambda m, args: seen.append(args[0].abs().amax()))
-        extractor._get_weights(small.predicted())
+        weights = extractor._get_weights(targets)[0]
         handle.remove()
+        maps = extractor.hook_a[0].numpy()
     assert max(float(s) for s in seen) > 4 * float(small.inputs.abs().max())
+    agree(summed, np.maximum(np.einsum("nc,ncxy->nxy", weights.numpy(), maps), 0), 1e-4)
+    straight = fs.ISCAM(layer="block")(small.network, small.inputs, target=targets).values
+    assert not np.allclose(straight, summed, rtol=1e-2)
 
 
-def test_finer_cam_with_one_reference_equals_pytorch_grad_cam(small: Subject, jacobgil: Any) -> None:
-    """With several, they weigh references by probability."""
-    found = fs.FinerCAM(layer="block", references=1)(small.network, small.inputs).values
+@pytest.mark.parametrize("references", [1, 3])
+def test_finer_cam_by_probability_equals_pytorch_grad_cam(references: int, small: Subject, jacobgil: Any) -> None:
+    method = fs.FinerCAM(layer="block", references=references, weighting="probability")
+    found = method(small.network, small.inputs).values
     cam = jacobgil.FinerCAM(small.network, [small.network.block])
-    cam(small.inputs, comparison_categories=[1])
+    cam(small.inputs, comparison_categories=list(range(1, references + 1)))
     seen = cam.base_cam.activations_and_grads
     weights = seen.gradients[0].mean((2, 3))
     expected = torch.einsum("nc,ncxy->nxy", weights, seen.activations[0]).relu()

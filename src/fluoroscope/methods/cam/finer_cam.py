@@ -26,8 +26,9 @@ class FinerCAM(LayerMap):
 
     D are the ``references`` classes whose scores are nearest to the target's, the target left out; γ is ``strength``, 0
     gives Grad-CAM. What the target shares with them cancels. Source: Zhang et al., *Finer-CAM*, CVPR 2025: the score of
-    equation 3 for one reference, the weights of several averaged. pytorch-grad-cam weighs references by their
-    probabilities instead.
+    equation 3 for one reference, the weights of several averaged. With ``weighting="probability"`` the references count
+    by their probabilities, as in the authors' later program and in pytorch-grad-cam, gradients of the probabilities
+    included: the score is Σ p_d (s_c − γ s_d) / Σ p_d over D, with p the softmax of all classes.
 
     Returns an :class:`~fluoroscope.results.Attribution` with ``values`` (N, H, W), or (N, K, H, W) for K targets, at
     the layer's resolution, in units of the score; (N, T) for series; tokens on their grid. ``scores`` are the target's
@@ -47,6 +48,9 @@ class FinerCAM(LayerMap):
 
     references: int = option(3, "how many similar classes the target is held against", low=1)
     strength: float = option(1.0, "how much of the similar classes' score is taken off", low=0)
+    weighting: str = option(
+        "equal", "how several similar classes count: all alike, or by probability", choices=("equal", "probability")
+    )
 
     def map(self, view: LayerView) -> Sequence[torch.Tensor]:
         """Grad-CAM of the difference, for each target."""
@@ -69,4 +73,6 @@ class FinerCAM(LayerMap):
         own = every.gather(1, target[:, None])
         away = (every - own).detach().abs().scatter(1, target[:, None], torch.inf)
         nearest = away.topk(min(self.references, every.shape[1] - 1), largest=False).indices
-        return own[:, 0] - self.strength * every.gather(1, nearest).mean(1)
+        others = every.gather(1, nearest)
+        apart = own - self.strength * others
+        return apart.mean(1) if self.weighting == "equal" else (others.softmax(1) * apart).sum(1)

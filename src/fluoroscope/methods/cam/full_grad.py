@@ -22,9 +22,10 @@ from fluoroscope.results import Attribution
 __all__ = ["FullGrad"]
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 COMPLETE = 0.01
+RANGES = ("layer", "channel", "none")
 
 
 @method
@@ -35,15 +36,22 @@ class FullGrad(Method):
               M = \psi(\nabla_x s \odot x) + \sum_l \sum_c \psi\big(b^l_c \, (\nabla_{z^l} s)_c\big)
 
     b are the biases of convolutions and of batch norms (β − γ μ / σ), z the outputs they are added to; ψ takes the
-    magnitude, brings each layer to the range 0 to 1 (``rescale``) and enlarges it to the input's size. The equation on
-    the left holds for ReLU networks exactly: ``meta["completeness_error"]`` is its largest relative error, dense
-    layers' biases included, and a note warns where it is beyond 1 % (other nonlinear functions, or biases added by
-    hand). Source: Srinivas and Fleuret, *Full-Gradient Representation*, NeurIPS 2019, equations 2 and 8; the range is
-    taken over a layer, as in the authors' program. pytorch-grad-cam scales each channel by itself.
+    magnitude, brings it to the range 0 to 1 (``rescale``) and enlarges it to the input's size. The equation on the left
+    holds for ReLU networks exactly: ``meta["completeness_error"]`` is its largest relative error, dense layers' biases
+    included, and a note warns where it is beyond 1 % (other nonlinear functions, or biases added by hand). Source:
+    Srinivas and Fleuret, *Full-Gradient Representation*, NeurIPS 2019, equations 2 and 8, and the authors' program.
+
+    ``rescale`` says over what the range is taken: a ``layer``, as in the authors' program; each ``channel`` by itself,
+    as the equation reads and as pytorch-grad-cam does; or not at all (``none``): what is added up are then shares of
+    the score. The range gives every layer, or channel, the same weight. Last layers have many channels, and below
+    average pooling their bias-gradients are constant wherever the unit is active: they say that it is, not how much it
+    counts. So the peak wanders off: on two trainings of the demo's network, 200 unseen scenes each, it is on the digit
+    in 85 % of cases per layer, in 73 % per channel, and in 99 % without the range, as Grad-CAM's is. To ask *where*,
+    take ``none``. Different from the authors' program: enlarging follows the half-pixel convention.
 
     Returns an :class:`~fluoroscope.results.Attribution` with ``values`` (N, H, W), or (N, K, H, W) for K targets, at
-    the input's resolution; (N, T) for series. Units: shares of each layer's largest, added up; the score where
-    ``rescale`` is off. Cost: one forward and, for each target, one backward through the whole network.
+    the input's resolution; (N, T) for series. Units: shares of each layer's or channel's largest, added up; the score
+    where ``rescale`` is ``none``. Cost: one forward and, for each target, one backward through the whole network.
 
     Raises:
         NotApplicable: the network has no convolution or batch norm with a bias.
@@ -57,7 +65,7 @@ class FullGrad(Method):
     returns: ClassVar[type[Attribution]] = Attribution
     source: ClassVar[str] = "Srinivas and Fleuret, Full-Gradient Representation, NeurIPS 2019, eq. 2 and 8"
 
-    rescale: bool = option(True, "bring each layer to the range 0 to 1 before layers are added")
+    rescale: str = option("layer", "what is brought to the range 0 to 1 before it is added up", choices=RANGES)
 
     def compute(self, study: Study, batch: Batch) -> Attribution:
         """One tape over the input and all layers with biases."""
@@ -88,16 +96,16 @@ class FullGrad(Method):
             values.append(torch.stack(layers).sum(0))
         return attribution(
             self, study, batch, picked, torch.stack(values, 1) if many else values[0],
-            (ax.N, *ax.spatial(len(size))), signed=False, unit="sum of shares" if self.rescale else "score",
+            (ax.N, *ax.spatial(len(size))), signed=False, unit="score" if self.rescale == "none" else "sum of shares",
             caption=f"input and {len(places)} layer{'' if len(places) == 1 else 's'} with biases",
         )  # fmt: skip
 
     def _spread(self, term: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
         """ψ of one layer's terms (N, C, *positions), summed over channels: (N, *size)."""
         made = term.abs()
-        if self.rescale:
-            flat = made.flatten(1)
-            low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
+        if self.rescale != "none":
+            flat = made.flatten(1 if self.rescale == "layer" else 2)
+            low, high = flat.amin(-1, keepdim=True), flat.amax(-1, keepdim=True)
             span = torch.where(high == low, 1, high - low)
             made = ((flat - low) / span).view_as(made)
         small = made.sum(1, keepdim=True)

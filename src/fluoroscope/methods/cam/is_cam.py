@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import ClassVar
 
 import torch
@@ -20,8 +21,9 @@ class ISCAM(ScoreMap):
               w = \mathrm{softmax}_k \; \frac{1}{n} \sum_{i=1}^n s\Big(\frac{i}{n} \, x \odot \mathrm{up}(H^k)\Big)
 
     with H the feature maps from 0 to 1: the mean along the straight path from the empty input to the masked one.
-    Source: Naidu et al., *IS-CAM*, 2020. torchcam adds the steps up instead, so that its masks go far beyond 1 (to 5.5
-    for ten steps) and its weights are those of inputs much brighter than the example.
+    Source: Naidu et al., *IS-CAM*, 2020. torchcam and others read its algorithm otherwise: the steps add up,
+    :math:`\frac{1}{n} + \dots + \frac{i}{n}` in the place of :math:`\frac{i}{n}`, so that masks go far beyond 1 (to 5.5
+    for ten steps) and weights are those of inputs much brighter than the example: ``path="summed"``.
 
     Returns an :class:`~fluoroscope.results.Attribution` with ``values`` (N, H, W), or (N, K, H, W) for K targets, at
     the layer's resolution, in units of the activation; (N, T) for series; tokens on their grid.
@@ -39,6 +41,7 @@ class ISCAM(ScoreMap):
     source: ClassVar[str] = "Naidu et al., IS-CAM, 2020"
 
     steps: int = option(10, "strengths of each mask, evenly from 1/steps to 1", low=1)
+    path: str = option("straight", "the strengths as they are, or summed up on the way", choices=("straight", "summed"))
 
     @property
     def rounds(self) -> int:
@@ -48,4 +51,5 @@ class ISCAM(ScoreMap):
     def channel_scores(self, masked: MaskedScores, n: int, masks: torch.Tensor, flat: torch.Tensor) -> torch.Tensor:
         """The mean over strengths; channels that are the same everywhere are empty at any strength."""
         strengths = [i / self.steps for i in range(1, self.steps + 1)]
+        strengths = list(accumulate(strengths)) if self.path == "summed" else strengths
         return torch.stack([masked.distinct(n, masks * s, flat) for s in strengths]).mean(0)

@@ -22,7 +22,9 @@ class SSCAM(ScoreMap):
               s\big(x \odot (\mathrm{up}(H^k) + \epsilon_i)\big), \quad \epsilon_i \sim \mathcal{N}(0, \sigma^2)
 
     with H the feature maps from 0 to 1; the noise is drawn at the input's resolution and belongs to seed and example.
-    Source: Wang et al., *SS-CAM*, 2020, algorithm 1 (noise on the feature maps), as torchcam has it.
+    Source: Wang et al., *SS-CAM*, 2020, algorithm 1 (noise on the feature maps), as torchcam has it. Other public
+    programs add the noise before maps are scaled, with a deviation of (2 / range)², and weigh by probabilities, without
+    a softmax over channels.
 
     Returns an :class:`~fluoroscope.results.Attribution` with ``values`` (N, H, W), or (N, K, H, W) for K targets, at
     the layer's resolution, in units of the activation; (N, T) for series; tokens on their grid.
