@@ -8,11 +8,13 @@ alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch.overrides import TorchFunctionMode
+
+from fluoroscope.model.differences import POOLS, apart, max_pooled, slope, tensors_in
 
 __all__ = ["RescaleRule"]
 
@@ -46,17 +48,15 @@ BROKEN = frozenset(_BROKEN.split())
 
 SOFTMAX = frozenset({"softmax", "log_softmax"})
 
-POOLS: dict[str, int] = {
-    **{f"max_pool{rank}d": rank for rank in (1, 2, 3)},
-    **{f"adaptive_max_pool{rank}d": rank for rank in (1, 2, 3)},
-}
-
 
 class RescaleRule(TorchFunctionMode):
     """While a forward on (examples, references) runs in it, nonlinear functions on the tape get the rescale rule.
 
     ``refused`` has the names of functions that the rule does not hold for, ``handled`` those that it replaced.
+    :meth:`rows` makes the batch that the network runs on, ``copies`` times as long as the examples.
     """
+
+    copies: ClassVar[int] = 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,10 +64,20 @@ class RescaleRule(TorchFunctionMode):
         self.refused: set[str] = set()
         self._softmax: list[torch.Tensor] = []
 
+    def rows(self, examples: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+        """The batch: the examples (N, ...), then their references."""
+        return torch.cat([examples, references])
+
+    def contributions(
+        self, multipliers: torch.Tensor, examples: torch.Tensor, references: torch.Tensor
+    ) -> torch.Tensor:
+        """What each value's difference adds (N, K, ...), from the backward at all rows (copies N, K, ...)."""
+        return multipliers[: len(examples)] * (examples - references)[:, None]
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").strip("_")
-        taped = [v for v in (*_flat(args), *_flat(kwargs.values())) if v.requires_grad]
+        taped = [v for v in (*tensors_in(args), *tensors_in(kwargs.values())) if v.requires_grad]
         if not taped or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         first = args[0] if args else kwargs.get("input")
@@ -75,14 +85,27 @@ class RescaleRule(TorchFunctionMode):
             self._softmax.append(taped[0])
         if name in BROKEN or (name in PRODUCTS and self._two(name, args, kwargs, taped)):
             self.refused.add(name)
-        elif name in ONE_VARIABLE and taped[0] is first and len(taped) == 1:
+            return func(*args, **kwargs)
+        if name in ONE_VARIABLE and taped[0] is first and len(taped) == 1:
             return self._one_variable(func, name, args, kwargs)
-        elif name in ONE_VARIABLE:
+        if name in ONE_VARIABLE:
             self.refused.add(name)
-        elif name in POOLS and taped[0] is first and not kwargs.get("return_indices"):
+            return func(*args, **kwargs)
+        if name in POOLS and taped[0] is first and not kwargs.get("return_indices"):
             self.handled.add(name)
-            rest = {k: v for k, v in kwargs.items() if k != "input"}
-            return _Pool.apply(first, func, name, args[1:], rest)  # type: ignore[no-untyped-call]
+            return self._pool(first, func, name, args[1:], {k: v for k, v in kwargs.items() if k != "input"})
+        return self._other(func, name, args, kwargs)
+
+    def _curve(self, x: torch.Tensor, func: Any, args: Any, kwargs: Any) -> torch.Tensor:
+        """A function of one variable, with the rule for its backward."""
+        return _Rescale.apply(x, func, args, kwargs)  # type: ignore[no-untyped-call, no-any-return]
+
+    def _pool(self, x: torch.Tensor, func: Any, name: str, args: Any, kwargs: Any) -> torch.Tensor:
+        """Max pooling, with the rule for its backward."""
+        return _Pool.apply(x, func, name, args, kwargs)  # type: ignore[no-untyped-call, no-any-return]
+
+    def _other(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        """A function that is linear in what is on the tape: its own backward hands differences on."""
         return func(*args, **kwargs)
 
     def _two(self, name: str, args: Any, kwargs: Any, taped: list[torch.Tensor]) -> bool:
@@ -91,7 +114,7 @@ class RescaleRule(TorchFunctionMode):
             return True
         if name in {"addmm", "addbmm", "baddbmm", "where", "addcmul", "addcdiv", "linear"} or name.startswith("conv"):
             start = 0 if name.startswith("conv") or name == "linear" else 1
-            values = [v for v in _flat([*args[start:], *kwargs.values()]) if v.requires_grad]
+            values = [v for v in tensors_in([*args[start:], *kwargs.values()]) if v.requires_grad]
             return len(values) > 1 and name != "where"
         division = name in {"div", "divide", "true_divide", "truediv", "itruediv", "pow"}
         second = args[1] if len(args) > 1 else kwargs.get("other", kwargs.get("exponent"))
@@ -107,9 +130,7 @@ class RescaleRule(TorchFunctionMode):
             copy = x.detach().clone()
             result = func(copy, *args[1:], **rest)
         in_place = result.data_ptr() == copy.data_ptr()
-        made: torch.Tensor = _Rescale.apply(  # type: ignore[no-untyped-call]
-            x.clone() if in_place else x, func, args[1:], rest
-        )
+        made = self._curve(x.clone() if in_place else x, func, args[1:], rest)
         return x.copy_(made) if in_place else made
 
     def refusal(self, scores: torch.Tensor) -> str | None:
@@ -119,26 +140,10 @@ class RescaleRule(TorchFunctionMode):
         return f"it multiplies, normalizes or compares what it computes ({names})" if names else None
 
 
-def _flat(values: Any) -> Iterator[torch.Tensor]:
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, (tuple, list)):
-            yield from _flat(value)
-
-
 def _halves(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The examples' part and the references' part."""
     half = len(tensor) // 2
     return tensor[:half], tensor[half:]
-
-
-def _difference(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(x - r, whether it is more than rounding)."""
-    ours, reference = _halves(x)
-    difference = ours - reference
-    rounding = 4 * torch.finfo(x.dtype).eps * torch.maximum(ours.abs(), reference.abs())
-    return difference, difference.abs() > rounding
 
 
 class _Rescale(torch.autograd.Function):
@@ -155,18 +160,11 @@ class _Rescale(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         x, result = ctx.saved_tensors
         ours, reference = _halves(result)
-        difference, apart = _difference(x)
-        multiplier = (ours - reference) / torch.where(apart, difference, torch.ones_like(difference))
-        if not bool(apart.all()):
-            multiplier = torch.where(apart, multiplier, _slope(_halves(x)[0], *ctx.call))
+        difference, differs = apart(*_halves(x))
+        multiplier = (ours - reference) / torch.where(differs, difference, torch.ones_like(difference))
+        if not bool(differs.all()):
+            multiplier = torch.where(differs, multiplier, slope(_halves(x)[0], *ctx.call))
         return torch.cat([_halves(gradient)[0] * multiplier, torch.zeros_like(reference)]), None, None, None
-
-
-def _slope(x: torch.Tensor, func: Callable[..., Any], args: Any, kwargs: Any) -> torch.Tensor:
-    with torch.enable_grad():
-        leaf = x.detach().clone().requires_grad_()
-        value = func(leaf.clone(), *args, **kwargs)
-        return torch.autograd.grad(value.sum(), leaf)[0]
 
 
 class _Pool(torch.autograd.Function):
@@ -174,16 +172,10 @@ class _Pool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, func: Any, name: str, args: Any, kwargs: Any) -> torch.Tensor:
-        options = dict(kwargs)
-        if name.startswith("adaptive"):
-            result, places = func(x, *args, **{**options, "return_indices": True})
-        else:
-            names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-            options = {**dict(zip(names, args, strict=False)), **options, "return_indices": True}
-            result, places = func(x, **options)
+        result, places = max_pooled(x, func, name, args, kwargs)
         ctx.rank = POOLS[name]
         ctx.save_for_backward(x.clone(), result.clone(), places)
-        return result  # type: ignore[no-any-return]
+        return result
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
@@ -191,12 +183,12 @@ class _Pool(torch.autograd.Function):
         (ours, reference), (mine, theirs) = _halves(result), _halves(places)
         upper = torch.maximum(ours, reference)
         gradient = _halves(gradient)[0]
-        difference, apart = _difference(x)
+        difference, differs = apart(*_halves(x))
         flat = torch.zeros_like(difference).flatten(-ctx.rank)
         for share, place in ((upper - reference, mine), (ours - upper, theirs)):
             flat.scatter_add_(-1, place.flatten(-ctx.rank), (gradient * share).flatten(-ctx.rank))
         # Where x and r agree a maximum hands on nothing but its slope, which is 1 at the place of x's maximum.
-        slope = torch.zeros_like(flat).scatter_add_(-1, mine.flatten(-ctx.rank), gradient.flatten(-ctx.rank))
-        safe = torch.where(apart, difference, torch.ones_like(difference))
-        made = torch.where(apart, flat.view_as(difference) / safe, slope.view_as(difference))
+        steep = torch.zeros_like(flat).scatter_add_(-1, mine.flatten(-ctx.rank), gradient.flatten(-ctx.rank))
+        safe = torch.where(differs, difference, torch.ones_like(difference))
+        made = torch.where(differs, flat.view_as(difference) / safe, steep.view_as(difference))
         return torch.cat([made, torch.zeros_like(made)]), None, None, None, None
