@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 
 import numpy as np
+import pytest
 
+import fluoroscope as fs
+from fluoroscope.errors import ResultFileError
 from fluoroscope.training.store import RunWriter, open_runs
 from fluoroscope.training.store.interest import by_interest
 from tests.cli.conftest import as_json
@@ -131,7 +135,63 @@ def test_diagnosing_a_folder_tells_what_is_damaged_and_diagnoses_the_others(run,
     assert f"the run in {tmp_path / 'head'} is damaged" in result.stderr
     assert f"the run in {tmp_path / 'data'} is damaged" in result.stderr
     answer = as_json(run("diagnose", tmp_path, "--json"))
-    assert set(answer["runs"]) == {"good"} and set(answer["damaged"]) == {"head", "data"}
+    assert set(answer["runs"]) == {"good", "data"} and set(answer["damaged"]) == {"head", "data"}
+
+
+def test_what_is_left_of_a_damaged_run_is_diagnosed_and_what_is_missing_is_told(run, tmp_path):
+    broken(tmp_path)
+    found = fs.diagnose(tmp_path / "data")
+    history = open_runs(tmp_path)["data"].history(partial=True)
+    lost = set(found.meta["unreadable"])
+    assert lost and set(history.series) == {f"s{i}" for i in range(60)} - lost
+    for name, series in history.series.items():
+        np.testing.assert_array_equal(series.values, np.random.default_rng(int(name[1:])).normal(size=200))
+    assert f"{len(lost)} of 60 series can't be read" in found.notes[0]
+    with pytest.raises(ResultFileError):
+        open_runs(tmp_path)["data"].history()
+    result = run("diagnose", tmp_path / "data")
+    assert result.exit_code == 7 and "rule applied, 22 could not be" in result.stdout
+    assert f"{len(lost)} of 60 series can't be read" in result.stdout
+    answer = as_json(run("diagnose", tmp_path / "data", "--json"))
+    assert set(answer["runs"]) == set(answer["damaged"]) == {"data"}
+    assert "can't be read" in answer["runs"]["data"]["notes"][0]
+
+
+def test_another_series_does_not_stand_in_for_a_loss_that_is_lost(run, tmp_path):
+    with RunWriter(tmp_path, "a") as writer:
+        writer.columns("loss", np.arange(4000), np.full(4000, 0.123456))
+        writer.columns("loss_of_another_kind", np.arange(4000), np.linspace(1, 2, 4000))
+    raw = writer.file.read_bytes()
+    at = raw.rindex(np.float64(0.123456).tobytes() * 8) // 4096 * 4096
+    damage(tmp_path / "a", at, at + 4096)
+    found = fs.diagnose(tmp_path / "a")
+    assert found.meta["unreadable"] == ["loss"]
+    assert found.skipped["plateau"] == "the training loss can't be read"
+    assert found.skipped["overfitting"] == "the validation loss was not recorded"
+
+
+def test_a_file_of_another_program_is_called_that_and_not_a_damaged_run(run, tmp_path):
+    written(tmp_path, "good", 3, "finished")
+    with sqlite3.connect(tmp_path / "photos.sqlite") as other:
+        other.execute("CREATE TABLE t (x)")
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "notes.sqlite").write_text("something else")
+    shutil.copy(tmp_path / "photos.sqlite", tmp_path / "good")
+    result = run("runs", tmp_path)
+    assert result.exit_code == 0 and "1 run in" in result.stdout and "damaged" not in result.stderr
+    for file, kind in (
+        ("photos.sqlite", "an SQLite file of another program"),
+        ("album/notes.sqlite", "no SQLite file"),
+        ("good/photos.sqlite", "an SQLite file of another program"),
+    ):
+        assert f"{tmp_path / file} is not a record of a training ({kind}) and is left out" in result.stderr
+    runs = open_runs(tmp_path)
+    assert list(runs) == ["good"] and not runs.damaged and set(runs.foreign) == {"photos.sqlite", "album/notes.sqlite"}
+    assert (
+        not runs["good"].damaged and set(runs["good"].foreign) == {"photos.sqlite"} and not runs["good"].history().notes
+    )
+    result = run("diagnose", tmp_path / "album")
+    assert result.exit_code != 0 and "there is no run" in result.stderr and "notes.sqlite" in result.stderr
 
 
 def test_a_damaged_run_that_is_named_is_not_called_missing(run, tmp_path):

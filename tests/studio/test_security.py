@@ -36,6 +36,20 @@ def test_the_key_opens_once_and_the_cookie_from_then_on(client: TestClient) -> N
     assert client.get("/").text == "inside"
 
 
+@pytest.mark.parametrize(
+    ("asked", "location"),
+    [
+        ("/run/a%2Fb?key=secret", "/run/a%2Fb"),
+        ("/run/a%252Fb?key=secret", "/run/a%252Fb"),
+        ("/compare?run=a%252Fb&key=secret&run=a%2Fb", "/compare?run=a%252Fb&run=a%2Fb"),
+        ("//evil.example/?key=secret", "/evil.example/"),
+    ],
+)
+def test_the_key_leaves_the_address_as_it_was_asked_for(client: TestClient, asked: str, location: str) -> None:
+    answer = client.get(f"http://{HOST}{asked}")
+    assert (answer.status_code, answer.headers["location"]) == (303, location)
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1:9000", ""])
 def test_other_names_are_refused(client: TestClient, host: str) -> None:
     client.get("/?key=secret")

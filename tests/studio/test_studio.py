@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -101,6 +104,36 @@ def test_runs_compared(client: TestClient, tmp_path: Path) -> None:
 )
 def test_what_is_not_there(client: TestClient, address: str) -> None:
     assert client.get(address).status_code == 404
+
+
+def test_names_with_a_slash_and_with_its_escape_are_two_runs(tmp_path: Path) -> None:
+    """Over a real server, which takes the escapes of an address away once."""
+    for steps, name in enumerate(("a/b", "a%2Fb", "50%"), 1):
+        written(tmp_path, name, steps).close("finished")
+    studio = open_studio(open_runs(tmp_path))
+    threading.Thread(target=studio.serve, daemon=True).start()
+    base, _, key = studio.address.partition("/?key=")
+    for name in ("a/b", "a%2Fb", "50%"):
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        address = quote(name, safe="")
+        page = browser.open(f"{base}/run/{address}?key={key}").read().decode()
+        assert re.search(r"<title>([^<]*)", page)[1].startswith(name)
+        found = json.load(browser.open(f"{base}/live/run/{address}"))
+        assert (found["title"], found["live"]["address"]) == (name, f"/live/run/{address}")
+
+
+def test_of_a_damaged_run_the_page_shows_what_can_be_read(client: TestClient, tmp_path: Path) -> None:
+    with RunWriter(tmp_path, "a") as run:
+        run.columns("loss", np.arange(4000), np.linspace(2, 1, 4000))
+        run.columns("lost", np.arange(4000), np.full(4000, 0.123456))
+    raw = run.file.read_bytes()
+    place = raw.rindex(np.float64(0.123456).tobytes() * 8)
+    run.file.write_bytes(raw[: place - place % 4096] + b"\xff" * 4096 + raw[place - place % 4096 + 4096 :])
+    panels = {p["title"]: p for p in document(client, "/live/run/a")["sections"][0]["panels"]}
+    assert [s["name"] for s in panels["Curves"]["series"]] == ["loss"]
+    assert "1 of 2 series can't be read and are left out: lost" in panels["Curves"]["notes"][0]
+    assert panels["Diagnosis"]["kind"] == "findings" and panels["Diagnosis"]["checked"]
+    assert "lost" in panels["Diagnosis"]["notes"][0]
 
 
 def test_the_page_may_ask_its_own_server_only(client: TestClient) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
+from urllib.parse import quote, urlencode
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -57,7 +58,7 @@ class Guard:
         """A key in the address becomes a cookie; without either the door stays closed."""
         given = request.query_params.get("key")
         if given is not None and self._fits(given):
-            answer = RedirectResponse(str(request.url.path), 303)
+            answer = RedirectResponse(_without_key(request), 303)
             answer.set_cookie(self.cookie, self.key, httponly=True, samesite="lax")
             return answer
         if self._fits(request.cookies.get(self.cookie, "")):
@@ -66,6 +67,13 @@ class Guard:
 
     def _fits(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self.key.encode())
+
+
+def _without_key(request: Request) -> str:
+    """The address on this host that was asked for, its escapes as they came, less the key."""
+    path = request.scope.get("raw_path", b"").decode("ascii") or quote(request.scope["path"])
+    left = urlencode([(name, value) for name, value in request.query_params.multi_items() if name != "key"])
+    return "/" + path.partition("?")[0].lstrip("/") + (f"?{left}" if left else "")
 
 
 def _with_headers(send: Send) -> Send:

@@ -53,8 +53,11 @@ def command(
     """Diagnose RUN: the folder of a run, FOLDER/NAME, a folder of runs, or a history in a .fluo file.
 
     A problem keeps the training from what it could reach, a warning may, a hint is worth a look. The exit code is 0
-    whatever is found, unless --fail-on is given; 7 where a run in the folder is damaged: the others are diagnosed.
+    whatever is found, unless --fail-on is given; 7 where a run is damaged: what can be read of it is diagnosed all the
+    same, and so are the others.
     """
+    from fluoroscope.training.store import damage
+
     if out is not None:
         check_writable(out / "findings.fluo")
     found: dict[str, Findings] = {}
@@ -62,11 +65,13 @@ def command(
     for name, source in sources.items():
         try:
             found[name] = _diagnosed(source, rules, classes, epoch)
+            if found[name].meta.get("unreadable"):
+                damaged[name] = damage(source.path, ResultFileError("; ".join(found[name].notes)))
         except ResultFileError as error:
             if len(sources) == 1:
                 raise
             damaged[name] = error
-    several = len(sources) + len(damaged) > 1
+    several = len(found | damaged) > 1
     for name, findings in found.items():
         if several:
             console.say(f"== {printable(name)}")
@@ -101,19 +106,14 @@ def _runs(path: Path) -> tuple[dict[str, Any], dict[str, Exception]]:
 
 def _diagnosed(source: Any, rules: tuple[str, ...], classes: int | None, epoch: int | None) -> Findings:
     from fluoroscope.training.diagnosis import diagnose
-    from fluoroscope.training.store import Run, remaining
+    from fluoroscope.training.store import Run, damage
 
     try:
         return diagnose(source, rules=rules or None, classes=classes, steps_per_epoch=epoch)
     except ResultFileError as error:
         if not isinstance(source, Run):
             raise
-        raise ResultFileError(
-            f"the run in {source.path} is damaged",
-            got=error.got,
-            expected=error.expected,
-            remedy=remaining(source.path),
-        ) from error
+        raise damage(source.path, error) from error
 
 
 def _say(findings: Findings, show_skipped: bool, console: Console) -> None:
@@ -126,6 +126,8 @@ def _say(findings: Findings, show_skipped: bool, console: Console) -> None:
             console.say()
             _explain(finding, console)
         console.say(f"\n{printable(findings.caption)}")
+    for note in findings.notes:
+        console.say(f"note: {printable(note)}")
     if show_skipped:
         for rule, reason in findings.skipped.items():
             console.say(f"not applied: {printable(rule)}: {printable(reason)}")
@@ -158,6 +160,7 @@ def _entries(findings: Findings) -> dict[str, Any]:
         "findings": [_entry(f) for f in findings],
         "checked": list(findings.checked),
         "skipped": dict(findings.skipped),
+        "notes": list(findings.notes),
     }
 
 

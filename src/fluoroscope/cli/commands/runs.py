@@ -50,6 +50,8 @@ def command(folder: Path, everything: bool, console: Console) -> None:
     console.say(f"\n{len(rows)} {'run' if len(rows) == 1 else 'runs'} in {printable(str(folder))}")
     for name, error in damaged.items():
         console.note(f"note: {printable(name)} is damaged and can't be read: {error.what}")
+    for error in [*runs.foreign.values(), *(error for run in found for error in run.foreign.values())]:
+        console.note(f"note: {printable(error.what)} ({error.got}) and is left out")
     for run in found:
         for name, error in run.damaged.items():
             console.note(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fluoroscope.errors import InputError, OptionError, nearest
+from fluoroscope.errors import InputError, OptionError, ResultFileError, nearest
 from fluoroscope.results import Finding, Findings, History, TensorHistory
 from fluoroscope.results.findings import Severity
 from fluoroscope.training.diagnosis.evidence import Evidence, Facts
@@ -37,11 +37,13 @@ def diagnose(
 
     ``run`` is a recorded run, the path of its folder, or a History with the ``tensors`` that belong to it. ``rules``
     are all of them where none are named. ``classes`` and ``steps_per_epoch`` are taken from the run's configuration
-    where they are not given. Which series is the loss is told from its name; ``loss="name"``, ``val_loss=``,
-    ``accuracy=``, ``val_accuracy=``, ``epoch=`` say otherwise.
+    where they are not given. Of a damaged record, what can be read is diagnosed; the notes of the findings, and
+    ``meta["unreadable"]``, say what is missing. Which series is the loss is told from its name; ``loss="name"``,
+    ``val_loss=``, ``accuracy=``, ``val_accuracy=``, ``epoch=`` say otherwise.
 
     Raises:
         InputError: ``run`` is none of these, or there is no run in the folder.
+        ResultFileError: nothing of the record can be read.
         OptionError: no rule or no series of that name, or a number that makes no sense.
     """
     history, found_tensors, facts = read_run(run)
@@ -80,8 +82,15 @@ def apply(run: Evidence, rules: Iterable[Rule]) -> Findings:
         skipped=skipped,
         title="Diagnosis",
         caption=_caption(items, checked, skipped),
-        meta={"run": run.history.title, "steps": list(steps), "series": run.roles},
+        meta={"run": run.history.title, "steps": list(steps), "series": run.roles, **_missing(run)},
     )
+
+
+def _missing(run: Evidence) -> dict[str, list[str]]:
+    """What of a damaged record the rules did not see, for the provenance."""
+    damaged = [part for part in (run.history, run.tensors) if part is not None and part.meta.get("unreadable")]
+    notes = [note for part in damaged for note in part.notes if "can't be read" in note]
+    return {"notes": notes, "unreadable": sorted(run.unreadable)} if damaged else {}
 
 
 def _told_as_consequence(finding: Finding, items: list[Finding], rules: list[Rule]) -> Finding:
@@ -119,19 +128,30 @@ def read_run(run: Any) -> tuple[History, TensorHistory | None, Facts]:
         raise InputError(
             "this is no run that can be diagnosed", got=type(run).__name__, expected="a run, its folder, or a History"
         )
-    history, tensors = run.history(), _tensors(run)
+    history, tensors = _history(run), _tensors(run)
     meta = _merged(tensors.meta, history.meta, {"config": getattr(run, "config", None) or {}})
     return history.replace(title=history.title or str(getattr(run, "name", ""))), tensors, facts_of(meta)
 
 
+def _history(run: Any) -> History:
+    """All series; of a damaged run those that can be read."""
+    try:
+        found: History = run.history()
+    except ResultFileError:
+        found = run.history(partial=True)
+    return found
+
+
 def _tensors(run: Any) -> TensorHistory:
-    """Only what rules ask for, where the run can be asked so."""
+    """Only what rules ask for, where the run can be asked so; of a damaged run what can be read."""
     from fluoroscope.training.diagnosis.rule import quantities
 
     try:
         found: TensorHistory = run.tensor_history(quantities(), histograms=False)
     except TypeError:
         found = run.tensor_history()
+    except ResultFileError:
+        found = run.tensor_history(quantities(), histograms=False, partial=True)
     return found
 
 
@@ -143,15 +163,15 @@ def _opened(path: Path) -> Any:
         if not isinstance(found, History):
             raise InputError("this file holds no history", got=type(found).__name__, expected="a History")
         return _Saved(found)
-    from fluoroscope.training.store import open_runs
+    from fluoroscope.training.store import runs_at
 
-    runs = open_runs(path)
+    runs = runs_at(path)
     if len(runs) != 1:
         names = ", ".join(list(runs)[:8])
         raise InputError(
             f"{path} holds {len(runs)} runs", got=names or "none", expected="one", remedy="name the folder of one run"
         )
-    return runs[next(iter(runs))]
+    return next(iter(runs.values()))
 
 
 class _Saved:

@@ -116,7 +116,23 @@ class Evidence:
     @cached_property
     def roles(self) -> dict[str, str]:
         """Which series is the loss, which the validation loss, and so on."""
-        return {k: v for k, v in find_roles(self.history.series, self.given).items() if v in self.history.series}
+        return {k: v for k, v in self._all_roles.items() if v in self.history.series}
+
+    @cached_property
+    def _all_roles(self) -> dict[str, str]:
+        """Roles of what can be read and of what can't: another series does not become the loss where that is lost."""
+        return find_roles([*self.history.series, *self.unreadable], self.given)
+
+    @cached_property
+    def unreadable(self) -> frozenset[str]:
+        """Series, and statistics of tensors, that a damaged record holds and that can't be read."""
+        parts = [part.meta.get("unreadable", ()) for part in (self.history, self.tensors) if part is not None]
+        return frozenset(str(name) for part in parts for name in part)
+
+    def lost(self, need: str) -> bool:
+        """Whether this curve or statistic was recorded and can't be read."""
+        rates = need == "rate" and any(map(is_rate, self.unreadable))
+        return rates or bool(self.unreadable & {need, self._all_roles.get(need, need)})
 
     @cached_property
     def loss(self) -> Curve | None:

@@ -98,7 +98,7 @@ class Rule:
             found = getattr(run, need) if need in CURVES else run.statistic(need)
             if found is None:
                 what = CURVES.get(need, f"{need} of tensors")
-                return f"{what} was not recorded"
+                return f"{what} can't be read" if run.lost(need) else f"{what} was not recorded"
             count = len(found.steps)
             if i == 0 and count < self.least:
                 return (

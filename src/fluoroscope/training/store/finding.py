@@ -10,7 +10,7 @@ from fluoroscope.training.store.reader import opened
 from fluoroscope.training.store.run import Run
 from fluoroscope.training.store.runs import open_runs
 
-__all__ = ["damaged_at", "remaining", "runs_at"]
+__all__ = ["damage", "damaged_at", "remaining", "runs_at"]
 
 LOOKED_AT = 1000
 """Series that are tried one by one in a damaged file."""
@@ -37,7 +37,11 @@ def runs_at(path: str | Path) -> dict[str, Run]:
         return named
     for error in damaged_at(source).values():
         raise error
-    raise InputError(f"there is no run in {source}", expected="a folder that fs.record wrote")
+    raise InputError(
+        f"there is no run in {source}",
+        got="; ".join(error.what for error in runs.foreign.values()) or None,
+        expected="a folder that fs.record wrote",
+    )
 
 
 def damaged_at(path: str | Path) -> dict[str, Exception]:

@@ -25,7 +25,10 @@ from fluoroscope.training.store.media_rows import has_media
 from fluoroscope.training.store.tail_reading import take_tail
 from fluoroscope.training.store.tensor_rows import TensorLayout
 
-__all__ = ["Reader", "TensorTable", "opened"]
+__all__ = ["BROKEN", "Reader", "TensorTable", "opened"]
+
+BROKEN = (sqlite3.Error, zlib.error, struct.error)
+"""What reading a damaged file raises."""
 
 Parts = tuple[list[Array], list[Array], list[Array]]
 
@@ -59,7 +62,7 @@ def opened(path: Path) -> Iterator[Reader]:
             connection.execute("BEGIN")
             take_tail(connection, path)
             yield Reader(connection)
-    except (sqlite3.Error, zlib.error, struct.error) as error:
+    except BROKEN as error:
         raise ResultFileError(
             f"{path} could not be read as a record of a training",
             got=str(error),

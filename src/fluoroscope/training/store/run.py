@@ -18,6 +18,8 @@ from fluoroscope.training.store.interest import by_interest
 from fluoroscope.training.store.media_reading import media_of
 from fluoroscope.training.store.process import alive
 from fluoroscope.training.store.reader import opened
+from fluoroscope.training.store.salvage import readable_columns, told_lost
+from fluoroscope.training.store.schema import ForeignFile
 from fluoroscope.training.store.tensor_reading import tensor_history
 
 if TYPE_CHECKING:
@@ -65,23 +67,28 @@ class Run:
     @property
     def damaged(self) -> dict[str, FluoroscopeError]:
         """Files of the run that can't be read, by name, and why; the others are read without them."""
-        return self._looked()[1]
+        return {name: error for name, error in self._looked()[1].items() if not isinstance(error, ForeignFile)}
+
+    @property
+    def foreign(self) -> dict[str, FluoroscopeError]:
+        """Files of other programs in the run's folder, by name."""
+        return {name: error for name, error in self._looked()[1].items() if isinstance(error, ForeignFile)}
 
     def _looked(self) -> tuple[list[tuple[Path, dict[str, Any]]], dict[str, FluoroscopeError]]:
-        found, damaged = [], {}
+        found, unread = [], {}
         for file in writer_files(self.path):
             try:
                 with opened(file) as reader:
                     found.append((file, reader.meta()))
             except FluoroscopeError as error:
-                damaged[file.name] = error
-        return found, damaged
+                unread[file.name] = error
+        return found, unread
 
     def _metas(self) -> list[tuple[Path, dict[str, Any]]]:
         """Files and what they tell of themselves, in the order of their beginning, rank 0 first."""
-        found, damaged = self._looked()
+        found, unread = self._looked()
         if not found:
-            raise next(iter(damaged.values()), None) or InputError(
+            raise min(unread.values(), key=lambda error: isinstance(error, ForeignFile), default=None) or InputError(
                 f"{self.path} holds no run", expected="a folder that fs.record wrote"
             )
         return sorted(found, key=lambda f: (f[1].get("rank", 0), f[0].name.split("-")[1:]))
@@ -224,9 +231,15 @@ class Run:
                 found.update({_prefix(meta) + n: v for n, v in reader.last_values().items()})
         return found
 
-    def history(self, names: Iterable[str] | None = None) -> History:
-        """Series as a result that can be drawn and saved; all of them, losses first, where none are named."""
-        found = self.columns(names)
+    def history(self, names: Iterable[str] | None = None, *, partial: bool = False) -> History:
+        """Series as a result that can be drawn and saved; all of them, losses first, where none are named.
+
+        ``partial``: series that can't be read are left out; the notes and ``meta["unreadable"]`` name them.
+
+        Raises:
+            ResultFileError: a series can't be read; with ``partial``, none can.
+        """
+        found, lost = readable_columns(self, names) if partial else (self.columns(names), ())
         columns = {name: found[name] for name in by_interest(found)} if names is None else found
         series = {
             n: Series(steps=c.steps, values=c.values, times=c.times, group=_group(n), unit=unit_of(n))
@@ -234,19 +247,26 @@ class Run:
         }
         config = self.config
         notes = [f"{name} can't be read and is left out" for name in self.damaged]
-        meta: dict[str, Any] = {"run": self.name, "config": config, **({"notes": notes} if notes else {})}
+        notes += told_lost("series", lost, len(found) + len(lost))
+        told = {"notes": notes, "unreadable": list(lost)}
+        meta: dict[str, Any] = {"run": self.name, "config": config, **{k: v for k, v in told.items() if v}}
         return History(title=self.name, series=series, configs={self.name: config}, meta=meta)
 
     def tensor_history(
-        self, quantities: Sequence[str] | None = None, *, histograms: bool = True, rank: int = 0
+        self, quantities: Sequence[str] | None = None, *, histograms: bool = True, rank: int = 0, partial: bool = False
     ) -> TensorHistory:
         """Statistics of parameters and layers by step, in the order of the network.
 
         Only the ``quantities`` named (``"gradient/norm"`` …), all where None. Exact statistics take the place of
         sampled ones at the steps at which they were taken (``meta["exact_steps"]``).
+
+        ``partial``: quantities that can't be read are left out; the notes and ``meta["unreadable"]`` name them.
+
+        Raises:
+            ResultFileError: one of them can't be read, and ``partial`` is not given.
         """
         files = [file for file, meta in self._metas() if meta.get("rank", 0) == rank]
-        return tensor_history(files, self.name, quantities, histograms)
+        return tensor_history(files, self.name, quantities, histograms, partial)
 
     def media(self, names: Iterable[str] | None = None) -> Media:
         """Pictures and texts, of the series named or of all. A picture is read from its file when it is asked for

@@ -8,26 +8,32 @@ from pathlib import Path
 from fluoroscope.errors import FluoroscopeError, InputError, nearest
 from fluoroscope.training.store.folder import run_folders
 from fluoroscope.training.store.run import Run
+from fluoroscope.training.store.schema import ForeignFile
 
 __all__ = ["Runs", "open_runs"]
 
 
 class Runs(Mapping[str, Run]):
     """Runs by name, in the order of their folders. New runs are there at once; a damaged one is left out and named in
-    ``damaged``.
+    ``damaged``; where only files of other programs lie, these are named in ``foreign``, by their paths from here.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damaged: dict[str, FluoroscopeError] = {}
+        self.foreign: dict[str, FluoroscopeError] = {}
 
     def _found(self) -> dict[str, Run]:
         found: dict[str, Run] = {}
-        self.damaged = {}
+        self.damaged, self.foreign = {}, {}
         for folder in run_folders(self.path):
             run = Run(folder)
             try:
                 name = run.name
+            except ForeignFile:
+                place = folder.relative_to(self.path)
+                self.foreign |= {(place / file).as_posix(): error for file, error in run.foreign.items()}
+                continue
             except FluoroscopeError as error:
                 self.damaged[folder.name] = error
                 continue

@@ -6,15 +6,18 @@ with the values as one blob, and beside it, in ``axes``, the steps and times tha
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 from fluoroscope.errors import ResultFileError
 
-__all__ = ["SUFFIX", "VERSION", "create", "migrate", "version_of"]
+__all__ = ["OURS", "SUFFIX", "VERSION", "ForeignFile", "create", "migrate", "version_of"]
 
 SUFFIX = ".sqlite"
+OURS = re.compile(r"rank\d+-\d{19}-[0-9a-f]{6}\.sqlite")
+"""Names that writers give to their files."""
 APPLICATION = 0x466C756F  # "Fluo"
 VERSION = 2
 
@@ -38,6 +41,10 @@ CREATE INDEX tensor_chunks_of_quantity ON tensor_chunks (quantity, axis);
 """
 
 
+class ForeignFile(ResultFileError):
+    """A file that another program made, and that only lies where runs are looked for."""
+
+
 def create(connection: sqlite3.Connection) -> None:
     """An empty file of the newest version."""
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # pages of the tail are given back at the end
@@ -49,14 +56,24 @@ def _stamp(version: int) -> str:
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:
-    """The schema's version. Raises ResultFileError where the file is not ours or is newer than this program."""
+    """The schema's version. Raises ForeignFile where the file is not ours, ResultFileError where it can't be read or is
+    newer than this program.
+    """
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB and not OURS.fullmatch(path.name):
+            raise _foreign(path, "no SQLite file") from error
         raise ResultFileError(f"{path} could not be read as a record of a training", got=str(error)) from error
+    if (
+        application != APPLICATION
+        and OURS.fullmatch(path.name)
+        and not connection.execute("PRAGMA page_count").fetchone()[0]
+    ):
+        raise ResultFileError(f"{path} could not be read as a record of a training", got="an empty file")
     if application != APPLICATION:
-        raise ResultFileError(f"{path} is not a record of a training", got="an SQLite file of another program")
+        raise _foreign(path, "an SQLite file of another program")
     if version > VERSION:
         raise ResultFileError(
             f"{path} was written by a newer version",
@@ -65,6 +82,10 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
             remedy="pip install --upgrade fluoroscope",
         )
     return version
+
+
+def _foreign(path: Path, got: str) -> ForeignFile:
+    return ForeignFile(f"{path} is not a record of a training", got=got, expected="a file that fs.record wrote")
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from fluoroscope.results import Array, TensorHistograms, TensorHistory
 from fluoroscope.training.store.coding import present
 from fluoroscope.training.store.reader import TensorTable, opened
+from fluoroscope.training.store.salvage import readable_tensors, told_lost
 
 __all__ = ["tensor_history"]
 
@@ -18,16 +19,23 @@ UNITS = {"ratio": "1", "zero_share": "share", "dead": "share", "saturated": "sha
 
 
 def tensor_history(
-    files: Sequence[Path], title: str, quantities: Sequence[str] | None, histograms: bool
+    files: Sequence[Path], title: str, quantities: Sequence[str] | None, histograms: bool, partial: bool
 ) -> TensorHistory:
-    """Statistics of all tensors of these files, those written first before later ones of the same step."""
+    """Statistics of all tensors of these files, those written first before later ones of the same step. ``partial``:
+    without those that can't be read.
+    """
     wanted = None if quantities is None else set(quantities)
     tables: list[TensorTable] = []
     order: list[str] = []
     facts: dict[str, Any] = {}
+    lost: dict[str, None] = {}
     for file in files:
         with opened(file) as reader:
-            tables += list(reader.tensors(wanted, histograms))
+            if partial:
+                found, unread = readable_tensors(reader, wanted, histograms)
+                tables, lost = tables + found, lost | dict.fromkeys(unread)
+            else:
+                tables += list(reader.tensors(wanted, histograms))
             facts = {**facts, **(reader.meta().get("recorder") or {})}
     order = list(facts.pop("order", None) or [])
     tables = [t for t in tables if len(t.steps)]
@@ -40,6 +48,9 @@ def tensor_history(
         **facts,
         "exact_steps": sorted({int(s) for part in exact for s in part}),
     }
+    if lost:
+        notes = told_lost("statistics of tensors", tuple(lost), len(lost) + len(statistics))
+        meta |= {"unreadable": list(lost), "notes": [*meta.get("notes", []), *notes]}
     return TensorHistory(
         title=title,
         names=names,
