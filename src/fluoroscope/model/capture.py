@@ -7,8 +7,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +20,9 @@ from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.kept_tapes import kept_tape
 from fluoroscope.model.modes import ForwardTap, TailTap
 from fluoroscope.model.outputs import first_tensor, map_first_tensor
-from fluoroscope.model.probe import Call, Probe
 from fluoroscope.model.study import LayerName, Study
 
-__all__ = ["Tape", "activations", "choose_layer", "gradients", "tape"]
+__all__ = ["Tape", "activations", "gradients", "tape"]
 
 
 class _Enough(BaseException):
@@ -181,105 +179,3 @@ def gradients(study: Study, taped: Tape, scores: torch.Tensor, *, keep: bool = F
     return {
         name: g[0] if scores.ndim == 1 else torch.stack(g, 1) for name, g in zip(taped.tensors, per_tensor, strict=True)
     }
-
-
-def choose_layer(study: Study, inputs: Inputs) -> LayerName:
-    """The last layer with positions that the score depends on: where a class activation map sees most.
-
-    Networks with a dense output (segmentation) take the last layer of lowest resolution. For token networks the last
-    layers are passed over where only the token matters that the answer is read from (the class token of BERT and ViT,
-    the last token of a decoder): the gradient at every other token is zero there. Texts take the output of a whole
-    block, images also the norm before the last attention; neither takes a projection inside an attention.
-
-    Raises:
-        LayerError: no layer has positions.
-    """
-    probe = study.probe(inputs)
-    calls = probe.with_positions()
-    if not calls:
-        raise LayerError(
-            "no layer of the network has positions to make a map of",
-            got=f"an input {probe.input_shape} and {len(probe.calls)} layer outputs",
-            remedy="use a method on the input itself, such as Saliency",
-        )
-    if len(probe.output_shape) > 3:
-        smallest = min(_positions(c.layout.grid) for c in calls if c.layout)
-        calls = [c for c in calls if c.layout and _positions(c.layout.grid) == smallest]
-    best = calls[-1]
-    if best.layout is not None and best.layout.kind == "tokens":
-        best = _attended(study, inputs, probe) or best
-    elif best.in_place:
-        best = next((c for c in reversed(calls) if not c.in_place or _matters(study, inputs, c)), best)
-    return _named(probe, best)
-
-
-def _named(probe: Probe, call: Call) -> LayerName:
-    """The name of a call: the module's for its last call, with the call's number for an earlier one."""
-    return LayerName(call.name if call.index == probe.counts[call.name] - 1 else f"{call.name}@{call.index}")
-
-
-def _positions(grid: tuple[int, ...]) -> int:
-    return int(torch.Size(grid).numel())
-
-
-def _matters(study: Study, inputs: Inputs, call: Call) -> bool:
-    """Whether the network goes on with what the call gave back, not with the tensor that it changed in place."""
-    taped = tape(study, inputs.part(0, 1), [LayerName(call.name)])
-    if not taped.scores.requires_grad:
-        return False
-    (found,) = torch.autograd.grad(taped.scores.sum(), list(taped.tensors.values()), allow_unused=True)
-    return found is not None
-
-
-def _attended(study: Study, inputs: Inputs, probe: Probe) -> Call | None:
-    """The last call of the token stream's usual width at which more than the token that is read has a gradient of the
-    predicted score; where there is none, the last one with a gradient.
-    """
-    width = Counter(c.shape[-1] for c in probe.with_positions()).most_common(1)[0][0]
-    calls = [c for c in probe.with_positions(every_call=True) if c.shape[-1] == width]
-    taped = tape(study, inputs.part(0, 1), [_named(probe, c) for c in calls])
-    found = gradients(study, taped, taped.scores.flatten(1).amax(1))
-    reached = {id(c): _reached(c, found[_named(probe, c)]) for c in calls}
-    wide = [c for c in calls if reached[id(c)] > 1]
-    narrow = {c.name for c in calls if reached[id(c)] <= 1}
-    modules = dict(study.module.named_modules(remove_duplicate=False))
-    fitting = [c for c in wide if not _projects(c.name, narrow, modules)]
-    if fitting and fitting[-1].layout is not None and fitting[-1].layout.tokens:
-        whole = [c for c in fitting if not _inside_a_block(c.name, narrow, modules)]
-        outer = [c for c in whole if any(True for _ in modules[c.name].children())]
-        fitting = outer or whole or fitting
-    return next(reversed(fitting or wide or [c for c in calls if reached[id(c)]]), None)
-
-
-def _reached(call: Call, gradient: torch.Tensor) -> int:
-    """At how many positions (class and register tokens aside) there is a gradient."""
-    return int((call.layout.to_maps(gradient) != 0).any(1).sum()) if call.layout is not None else 0
-
-
-def _projects(name: str, narrow: set[str], modules: Mapping[str, nn.Module]) -> bool:
-    """Whether it is one of three or more dense layers side by side (queries, keys, values) in a module whose own
-    output no longer matters at more than one position.
-    """
-    parent = name.rpartition(".")[0]
-    if parent not in narrow or not _dense(modules[name]):
-        return False
-    return sum(_dense(m) for m in modules[parent].children()) >= 3
-
-
-def _dense(module: nn.Module) -> bool:
-    """Whether it is a dense layer, also one with a low-rank addition, whose weight lies a level deeper."""
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, torch.Tensor) and weight.ndim == 2 and not isinstance(module, nn.Embedding)
-
-
-def _inside_a_block(name: str, narrow: set[str], modules: Mapping[str, nn.Module]) -> bool:
-    """Whether it lies in a block, one of several of a class side by side, whose output no longer matters at more than
-    one position.
-    """
-    parts = name.split(".")
-    for end in range(1, len(parts)):
-        outer, parent = ".".join(parts[:end]), ".".join(parts[: end - 1])
-        block = modules[outer]
-        if outer in narrow and sum(type(m) is type(block) for m in modules[parent].children()) > 1:
-            return True
-    return False

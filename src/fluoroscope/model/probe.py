@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
@@ -24,8 +24,8 @@ class Call:
     shape: tuple[int, ...]
     dtype: torch.dtype
     layout: Layout | None
-    passes: bool = False  # gave its input back as it was: dropout in eval mode, identity
-    in_place: bool = False  # gave its input back with other numbers in it: a rectifier that works in place
+    passes: bool = False  # gave back as it was what a layer before it gave: dropout in eval mode, identity
+    constant: bool = False  # was given numbers at most: a table of biases of positions
 
 
 @dataclass
@@ -36,34 +36,56 @@ class Probe:
     calls: list[Call] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     output_shape: tuple[int, ...] = ()
-    begun: list[list[tuple[torch.Tensor, int]]] = field(default_factory=list)  # the calls that run, innermost last
+    begun: list[tuple[bool, list[tuple[torch.Tensor, int]]]] = field(default_factory=list)  # running, innermost last
+    known: dict[int, tuple[ref[torch.Tensor], int]] = field(default_factory=dict)  # what layers gave, and the input
+    onward: tuple[Call, bool] | None = None  # the layer that is mapped where none is named, once it was found
 
-    def begins(self, args: Any) -> None:
-        """Record that a module is called with ``args``; :meth:`seen` follows."""
-        self.begun.append([(a, _changes(a)) for a in args if isinstance(a, torch.Tensor)])
+    def begins(self, args: Any, kwargs: Any) -> None:
+        """Record that a module is called with these arguments; :meth:`seen` follows."""
+        every = [*args, *kwargs.values()]
+        self.begun.append((all(map(_plain, every)), [(a, _changes(a)) for a in every if isinstance(a, torch.Tensor)]))
+
+    def knows(self, tensor: torch.Tensor) -> None:
+        """Record what a layer gave back, or an input."""
+        self.known[id(tensor)] = ref(tensor), _changes(tensor)
 
     def seen(self, name: str, output: Any) -> None:
         """Record that module ``name``, which was the last to begin, gave ``output``."""
-        given = [changes for tensor, changes in self.begun.pop() if tensor is output]
+        constant, arguments = self.begun.pop()
+        given = [changes for argument, changes in arguments if argument is output]
         index = self.counts.get(name, 0)
         self.counts[name] = index + 1
         tensor = first_tensor(output)
         if tensor is not None:
             shape = tuple(tensor.shape)
-            same = [changes == _changes(tensor) for changes in given]
-            layout, passes = layout_of(shape, self.input_shape), any(same)
-            self.calls.append(Call(name, index, shape, tensor.dtype, layout, passes, bool(same) and not passes))
+            passes = any(changes == _changes(tensor) for changes in given) and self._given_before(tensor)
+            layout = layout_of(shape, self.input_shape)
+            self.calls.append(Call(name, index, shape, tensor.dtype, layout, passes, constant))
+            self.knows(tensor)
+
+    def _given_before(self, tensor: torch.Tensor) -> bool:
+        """Whether a layer gave back this tensor with these numbers; a sum that is written as a function is nobody's."""
+        found = self.known.get(id(tensor))
+        return found is not None and found[0]() is tensor and found[1] == _changes(tensor)
 
     def last(self, name: str) -> Call | None:
         """The last call of a module."""
         return next((c for c in reversed(self.calls) if c.name == name), None)
 
     def with_positions(self, *, every_call: bool = False) -> list[Call]:
-        """Calls of the modules inside the network whose outputs have positions and are not just their input: the last
-        call of each module, or every one.
+        """Calls of the modules inside the network whose outputs have positions, are the example's (not those of its
+        windows, stacked) and not just what they were given: the last call of each module, or every one.
         """
         calls = [c for c in self.calls if every_call or (c.name and c.index == self.counts[c.name] - 1)]
-        return [c for c in calls if c.name and not c.passes and c.layout is not None and c.layout.maps]
+        own = [c for c in calls if c.name and not c.passes and not c.constant and c.shape[0] == self.input_shape[0]]
+        return [c for c in own if c.layout is not None and c.layout.maps]
+
+
+def _plain(argument: Any) -> bool:
+    """Whether an argument holds numbers, words and nothing at most."""
+    if isinstance(argument, (tuple, list)):
+        return all(map(_plain, argument))
+    return argument is None or isinstance(argument, (bool, int, float, str))
 
 
 def _changes(tensor: torch.Tensor) -> int:

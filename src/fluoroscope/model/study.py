@@ -221,6 +221,8 @@ class Study:
             return known
         one = inputs.part(0, 1)
         probe = Probe(tuple(one.main.shape))
+        for tensor in one.tensors:
+            probe.knows(tensor)
 
         def look(name: str) -> Callable[..., None]:
             return lambda module, args, output: probe.seen(name, output)
@@ -228,11 +230,14 @@ class Study:
         named = list(self.module.named_modules())
         with ExitStack() as watched, torch.no_grad(), self.hooked([(m, look(n)) for n, m in named]):
             for _, module in named:
-                handle = module.register_forward_pre_hook(lambda module, args: probe.begins(args))
+                handle = module.register_forward_pre_hook(
+                    lambda module, args, kwargs: probe.begins(args, kwargs), with_kwargs=True
+                )
                 watched.callback(handle.remove)
             output = first_tensor(self.run(one))
         probe.output_shape = tuple(output.shape) if output is not None else ()
         probe.begun.clear()  # of modules whose failure the network caught
+        probe.known.clear()
         remember(self.module, inputs.tensors, probe)
         return probe
 

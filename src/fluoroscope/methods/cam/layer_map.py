@@ -13,7 +13,7 @@ from fluoroscope.errors import LayerError
 from fluoroscope.methods.attributing import attribution, note_empty_maps, per_target
 from fluoroscope.methods.base import Batch, Method, option
 from fluoroscope.methods.sharing import SharedTape, SharingMethod
-from fluoroscope.model.capture import choose_layer
+from fluoroscope.model.choice import choose_layer
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.positions import Layout, layout_of
 from fluoroscope.model.study import LayerName, Study
