@@ -144,6 +144,16 @@ def test_attribution_maps_scores_and_ranges_come_back(parts):
 
 
 @built
+def test_the_series_comes_back_with_its_attribution():
+    result = sample.series()
+    parts = Parts(page([result, result.replace(title="Again")], title="t"))
+    (item,) = panel(parts, "attribution")["items"]
+    np.testing.assert_array_equal(parts.array(item["series"]), result.samples.series[0])
+    other = result.replace(samples=result.samples.replace(series=result.samples.series + 1))
+    assert len(panel(Parts(page([result, other], title="t")), "attribution")["methods"]) == 1
+
+
+@built
 def test_colours_end_before_outliers_only_where_there_are_many_cells(parts):
     coarse, _, fine = panel(parts, "attribution")["methods"]
     assert coarse["span"] == coarse["range"]

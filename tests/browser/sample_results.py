@@ -161,8 +161,9 @@ def columns() -> Attribution:
 
 
 def series() -> Attribution:
-    """A signal over time."""
+    """A signal of two channels over time."""
     t = np.arange(200)
+    signal = np.stack([np.cos(t / 9) + (t == 120) * 4, 300 + t / 2]).astype(np.float32)
     return Attribution(
         title="Integrated gradients",
         data=(np.sin(t / 9) * np.exp(-(((t - 120) / 40) ** 2)))[None].astype(np.float32),
@@ -172,7 +173,7 @@ def series() -> Attribution:
         labels=(("beat",),),
         signed=True,
         unit="logit",
-        samples=Samples(names=("recording",)),
+        samples=Samples(names=("recording",), series=signal[None, ..., None]),
     )
 
 

@@ -212,6 +212,15 @@ def test_words_bars_and_strips(view):
     strip.focus()
     view.page.keyboard.press("End")
     assert strip.get_attribute("aria-valuenow") == "199"
+    reading = strip.get_attribute("aria-valuetext")
+    assert reading.startswith("step 199: ") and reading.endswith("399.5")  # the value, then both channels of the input
+    lanes = strip.locator(".lanes canvas")
+    assert lanes.get_attribute("aria-label") == "The series itself, 2 channels"
+    top = "(e) => { const d = e.getContext('2d').getImageData(0, 0, e.width, e.height / 2).data; let x = -1;"
+    top += (
+        " for (let i = 3; i < d.length && x < 0; i += 4) if (d[i] > 99) x = ((i / 4) % e.width) / e.width; return x; }"
+    )
+    assert abs(lanes.evaluate(top) - 120.5 / 200) < 0.01  # the highest ink of the first lane is its spike
 
 
 def test_scorecard_numbers_order_and_reference(view):

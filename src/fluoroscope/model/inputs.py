@@ -15,9 +15,13 @@ from fluoroscope.errors import InputError, NumericalError
 from fluoroscope.model.images import SUFFIXES, read_images, to_batch
 from fluoroscope.model.preprocess import displayable
 from fluoroscope.model.subject import Subject
-from fluoroscope.results import Samples
+from fluoroscope.results import Array, Samples
+from fluoroscope.results.envelope import ranges
 
 __all__ = ["Inputs", "check_texts", "prepare_inputs"]
+
+SERIES = 2**18
+"""Numbers of an example's series that are kept for drawing."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +255,16 @@ def samples_of(inputs: Inputs, subject: Subject) -> tuple[Samples, str | None]:
     if main.ndim == 2 and not main.is_floating_point():
         features = inputs.features or tuple(tuple(token_names(row, subject.tokenizer)) for row in main.tolist())
         return Samples(names=names, features=features), None
+    if main.ndim == 3 and main.is_floating_point():
+        return Samples(names=names, series=_shown_series(main)), None
     if main.ndim != 4 or not main.is_floating_point():
         return Samples(names=names), None
     images, note = displayable(main, subject.invert or getattr(subject.preprocess, "invert", None))
     return Samples(names=names, images=images), note
+
+
+def _shown_series(series: torch.Tensor) -> Array:
+    """Series (N, C, T) as they are drawn, at most some hundred thousand numbers an example."""
+    exact = series.detach().cpu()
+    numbers = (exact if exact.dtype == torch.float64 else exact.float()).numpy()
+    return ranges(numbers, min(max(SERIES // max(numbers.shape[1], 1), 512), 4096))

@@ -9,7 +9,7 @@ import numpy as np
 
 from fluoroscope.results.record import Array
 
-__all__ = ["Envelope", "envelope", "extremes", "gaussian", "moving_average", "stretches"]
+__all__ = ["Envelope", "envelope", "extremes", "gaussian", "moving_average", "ranges", "stretches"]
 
 
 class Envelope(NamedTuple):
@@ -66,6 +66,20 @@ def extremes(values: Array, buckets: int) -> Array:
         kept[places[np.unique(of[places], return_index=True)[1]]] = True
     kept[[0, -1]] = True
     return np.flatnonzero(kept)
+
+
+def ranges(values: Array, most: int) -> Array:
+    """Series (..., T) in at most ``most`` numbers each, (..., B, R): every value by itself (B = T, R = 1) where so many
+    fit, else the least and the greatest finite value (R = 2; NaN where there is none) of each of B equal stretches,
+    stretch i from step ``floor(i T / B)`` on.
+    """
+    length = values.shape[-1]
+    if length <= most:
+        return values[..., None]
+    buckets = max(most // 2, 1)
+    starts = np.arange(buckets) * length // buckets
+    kept = values if np.isfinite(values).all() else np.where(np.isfinite(values), values, np.nan)
+    return np.stack([rule.reduceat(kept, starts, axis=-1) for rule in (np.fmin, np.fmax)], axis=-1)
 
 
 def stretches(steps: Array) -> list[slice]:

@@ -14,7 +14,7 @@ from fluoroscope.render.figures.label import number, plural, shortened, title
 from fluoroscope.render.figures.overlay import draw_overlay, draw_photo
 from fluoroscope.render.figures.registry import Drawing, drawing
 from fluoroscope.render.figures.scale import Scale, color_bar, hatch_missing, missing_note, scale_of
-from fluoroscope.render.figures.strip import draw_series
+from fluoroscope.render.figures.strip import CHANNELS, Lanes, draw_series
 from fluoroscope.render.figures.tokens import draw_tokens, line_count
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ class AttributionDrawing(Drawing):
             for ax, place, height in zip(axes, flat, heights, strict=True):
                 self._cell(result, place, ax, scale, norm, theme, (7.8, height))
                 self._title(result, place, ax, theme, named=True)
+            if form(result) == "series":
+                axes[-1].set_xlabel("step of the input")
             if form(result) == "token":
                 mappable = _mappable(scale, norm)
                 color_bar(figure, mappable, list(axes), result.unit, theme, location="bottom", aspect=60, shrink=0.5)
@@ -128,7 +130,10 @@ class AttributionDrawing(Drawing):
         values = result.map(*place)
         if form(result) == "token":
             return min(line_count(_features(result, place[0], len(values), "token"), 7.6), 24) * 0.272
-        return 0.26 * bar_count(values, self.top) + 0.3 if form(result) == "table" else 1.7
+        if form(result) == "table":
+            return 0.26 * bar_count(values, self.top) + 0.3
+        lanes = _lanes(result, place[0])
+        return 1.7 if lanes is None else 1.5 + lanes.height
 
     def _cell(
         self,
@@ -150,8 +155,8 @@ class AttributionDrawing(Drawing):
                     ax, names, values, theme, self.top, result.unit, _score(result, place) if self.waterfall else None
                 )
             case "series":
-                draw_series(ax, values, scale, norm, theme, places_of(result, len(values)))
-                ax.set_ylabel(shortened(result.unit, 40), color=theme.muted, parse_math=False)
+                places, lanes = places_of(result, len(values)), _lanes(result, place[0])
+                draw_series(ax, values, scale, norm, theme, places, result.unit, lanes)
             case _:
                 self._picture(result, place, ax, scale, norm, theme)
 
@@ -206,6 +211,9 @@ class AttributionDrawing(Drawing):
             facts.append(f"The first {len(places[0])} of {plural(targets, 'target')}.")
         if values.ndim == 4:
             facts.append("Of each volume, the slice with the greatest magnitude.")
+        channels = 0 if result.samples.series is None else result.samples.series.shape[1]
+        if channels > CHANNELS:
+            facts.append(f"The first {CHANNELS} of {plural(channels, 'channel')}.")
         finite = values[np.isfinite(values)]
         if finite.size and not finite.any():
             facts.append("All values are zero: nothing in the input speaks for or against the target.")
@@ -226,6 +234,15 @@ def _name(result: Attribution, n: int) -> str:
 def _features(result: Attribution, n: int, count: int, noun: str) -> tuple[str, ...]:
     known = result.samples.features[n] if n < len(result.samples.features) else ()
     return (*known[:count], *(f"{noun} {i}" for i in range(len(known), count)))
+
+
+def _lanes(result: Attribution, n: int) -> Lanes | None:
+    """The series of example ``n``, where it is known; channels keep their scale from example to example."""
+    series = result.samples.series
+    if series is None or n >= len(series):
+        return None
+    bounds = np.stack([series.min(axis=(0, 2, 3)), series.max(axis=(0, 2, 3))], axis=1)
+    return Lanes(series[n], bounds, result.size[-1] if result.size else series.shape[2])
 
 
 def _score(result: Attribution, place: Place) -> float:

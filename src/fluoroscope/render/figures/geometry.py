@@ -55,9 +55,12 @@ def extent(result: Attribution, values: Array) -> Extent:
 
 
 def places_of(result: Attribution, cells: int) -> tuple[float, float]:
-    """Middle of the first cell and distance of cells along a series, in input positions."""
+    """Middle of the first cell and distance of cells along a series, in steps of the input; step i is at i, so half a
+    step before the middle of pixel i.
+    """
     length = result.size[-1] if result.size else cells
-    return result.centers[-1] if result.centers else ((length / cells - 1) / 2, length / cells)
+    first, step = result.centers[-1] if result.centers else (length / cells / 2, length / cells)
+    return first - 0.5, step
 
 
 def strongest_slice(values: Array) -> tuple[Array, int]:

@@ -7,17 +7,20 @@ from typing import Any
 import numpy as np
 
 from fluoroscope.render.blobs import Blobs
-from fluoroscope.results import Samples
+from fluoroscope.results import Array, Samples
 
 __all__ = ["items", "same_samples"]
 
 
 def items(samples: Samples, count: int, blobs: Blobs) -> list[dict[str, Any]]:
-    """Name, picture and features of each of ``count`` examples; those without a name are numbered from 1."""
+    """Name, picture, series and features of each of ``count`` examples; those without a name are numbered from 1."""
     return [
         {
             "name": samples.names[n] if n < len(samples.names) else f"example {n + 1}",
             "image": blobs.image(samples.images[n]) if samples.images is not None and n < len(samples.images) else None,
+            "series": blobs.array(samples.series[n])
+            if samples.series is not None and n < len(samples.series)
+            else None,
             "features": list(samples.features[n]) if n < len(samples.features) else None,
         }
         for n in range(count)
@@ -28,6 +31,10 @@ def same_samples(first: Samples, second: Samples) -> bool:
     """Whether two results are about the same examples."""
     if first.names != second.names or first.features != second.features:
         return False
-    if first.images is None or second.images is None:
-        return first.images is second.images
-    return first.images is second.images or np.array_equal(first.images, second.images)
+    return _same(first.images, second.images) and _same(first.series, second.series)
+
+
+def _same(first: Array | None, second: Array | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return first is second or np.array_equal(first, second)
