@@ -190,6 +190,13 @@ def test_compiled_network_gives_the_same(method: type[Method]) -> None:
         pytest.skip("no compiler")
     plain = call(made(method), network(), images())
     assert_equal(call(made(method), torch.compile(network()), images()), plain, 1e-6)
+    in_place = network()
+    in_place.compile(backend="eager")
+    in_place.eval()(images().to(DEVICE))  # compiled once already, without hooks
+    in_place.train()
+    own = in_place._compiled_call_impl
+    assert_equal(call(made(method), in_place, images()), plain, 1e-6)
+    assert in_place._compiled_call_impl is own
 
 
 def test_subject_is_taken_like_a_module(method: type[Method]) -> None:

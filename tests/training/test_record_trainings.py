@@ -370,6 +370,7 @@ def test_activations_of_a_compiled_network(wrap: str, tmp_path: Path) -> None:
             net.act = torch.compile(net.act, backend="eager")  # type: ignore[assignment]
         elif compiles:
             net.compile(backend="eager")
+        call = net._compiled_call_impl
         torch.manual_seed(3)
         if folder is None:
             for i in range(3):
@@ -378,16 +379,13 @@ def test_activations_of_a_compiled_network(wrap: str, tmp_path: Path) -> None:
             with fs.record(model, optimizer, "a", folder, activations="eager", activations_every=2):
                 for i in range(3):
                     step(model, optimizer, i)
+        assert net._compiled_call_impl is call
         return net
 
     plain, seen = train(None, True), train(tmp_path / "compiled", True)
     for a, b in zip(plain.state_dict().values(), seen.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     found = read(tmp_path / "compiled")
-    if wrap == "in place":
-        assert "net.compile()" in found.notes[0]
-        assert "activation/std" not in found.statistics
-        return
     (note,) = found.notes
     assert "one more forward" in note
     train(tmp_path / "eager", False)
@@ -398,7 +396,8 @@ def test_activations_of_a_compiled_network(wrap: str, tmp_path: Path) -> None:
             assert value(found, "activation/std", name, column) == value(wanted, "activation/std", name, column)
 
 
-def test_a_forward_that_is_not_possible_without_compiling_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_forward_that_is_not_possible_without_compiling_is_told(in_place: bool, tmp_path: Path) -> None:
     class Only(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -412,7 +411,11 @@ def test_a_forward_that_is_not_possible_without_compiling_is_told(tmp_path: Path
 
     net = Only()
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
-    model: Any = torch.compile(net, backend="eager")
+    model: Any = net
+    if in_place:
+        net.compile(backend="eager")
+    else:
+        model = torch.compile(net, backend="eager")
     with fs.record(model, optimizer, "a", tmp_path, activations="eager", activations_every=1):
         for _ in range(2):
             model(torch.ones(3, 4)).sum().backward()

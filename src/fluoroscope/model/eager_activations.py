@@ -14,12 +14,26 @@ from fluoroscope.errors import FluoroscopeError
 from fluoroscope.model.activation_watch import ActivationWatch
 from fluoroscope.model.guard import Guard
 
-__all__ = ["EagerActivations", "hooks_run"]
+__all__ = ["EagerActivations"]
 
 
-def hooks_run(outer: nn.Module) -> bool:
-    """Whether hooks of ``outer`` itself are called outside of what is compiled (``net.compile()`` takes them in)."""
-    return getattr(outer, "_compiled_call_impl", None) is None
+class _Before:
+    """Calls ``look(module, args, kwargs)`` before ``own``, the call of a module that ``module.compile()`` compiled in
+    place; a hook would be compiled with it.
+    """
+
+    def __init__(self, module: nn.Module, own: Callable[..., Any], look: Callable[[nn.Module, Any, Any], None]) -> None:
+        self._module, self._own, self._look = module, own, look
+        module._compiled_call_impl = self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._look(self._module, args, kwargs)
+        return self._own(*args, **kwargs)
+
+    def remove(self) -> None:
+        """The module's calls are as they were; where it was compiled anew meanwhile, that stays."""
+        if self._module._compiled_call_impl is self:
+            self._module._compiled_call_impl = self._own
 
 
 class EagerActivations:
@@ -34,7 +48,7 @@ class EagerActivations:
     ) -> None:
         self._outer, self._network, self._failed = outer, network, failed
         self._watch = ActivationWatch(network, clean=clean)
-        self._handle: RemovableHandle | None = None
+        self._handle: RemovableHandle | _Before | None = None
         self._able, self._looking = True, False
 
     @property
@@ -52,14 +66,19 @@ class EagerActivations:
         return self._watch.table()
 
     def arm(self) -> None:
-        """Install the hook; what was found before is forgotten."""
+        """Look before the next forward; what was found before is forgotten."""
         self.disarm()
         self._watch = ActivationWatch(self._network, clean=self._watch.clean)
-        if self._able:
+        if not self._able:
+            return
+        compiled = self._outer._compiled_call_impl
+        if compiled is not None:
+            self._handle = _Before(self._outer, compiled, self._look)
+        else:
             self._handle = self._outer.register_forward_pre_hook(self._look, with_kwargs=True)
 
     def disarm(self) -> None:
-        """Remove the hook."""
+        """Look no longer."""
         if self._handle is not None:
             self._handle.remove()
         self._handle = None

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from fluoroscope.model.activation_watch import ActivationWatch, compiled
-from fluoroscope.model.eager_activations import EagerActivations, hooks_run
+from fluoroscope.model.eager_activations import EagerActivations
 from fluoroscope.training.recorder.ranks import Ranks
 from fluoroscope.training.recorder.requested.aside import several
 from fluoroscope.training.recorder.settings import Settings
@@ -38,8 +38,6 @@ def activations_of(
         return ActivationWatch(network, clean=clean_name), ""
     if not settings.eager:
         return None, f"{HIDDEN}; {REMEDY}"
-    if not hooks_run(model):
-        return None, f"{HIDDEN} that net.compile() made; torch.compile(net) leaves room for one more forward"
     if ranks.spread or (several() and _waits(network)):
         return None, f"{HIDDEN} that waits for other processes in its forward"
     return EagerActivations(model, network, clean_name, recording.note), EAGER
