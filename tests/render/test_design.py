@@ -82,17 +82,19 @@ def test_the_signs_of_diverging_are_told_apart(vision):
     assert np.all(high[:, 2] > 0)  # blue against yellow, the axis that these kinds of vision keep
 
 
+@pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("vision", VISION)
-def test_categorical_colours_are_told_apart(vision):
-    colors = seen_lab([design.rgb(c) for c in design.palette("categorical")], vision)
+def test_categorical_colours_are_told_apart(vision, dark):
+    colors = seen_lab([design.rgb(c) for c in design.theme(dark).series], vision)
     nearest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(colors, 2))
     assert nearest > 15
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_categorical_colours_stand_out_from_the_surface(dark):
-    surface = design.theme(dark).surface
-    assert min(design.contrast(c, surface) for c in design.palette("categorical")) > 2.2
+@pytest.mark.parametrize(("dark", "least"), [(False, 2.2), (True, 3.5)])
+def test_categorical_colours_stand_out_from_the_surface(dark, least):
+    theme = design.theme(dark)
+    assert min(design.contrast(c, theme.surface) for c in theme.series) > least
+    assert len(theme.series) == 8
 
 
 @pytest.mark.parametrize("dark", [False, True])

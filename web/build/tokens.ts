@@ -21,10 +21,9 @@ export function tokensCss(): string {
   const shared =
     `--font:${type.family};--mono:${type.mono};--radius:${radius}px;` +
     variables('type', rem(type.scale)) + variables('space', space, 'px') +
-    variables('series', stops(palette.categorical)) +
     variables('seq', stops(palette.sequential)) + variables('div', stops(palette.diverging));
-  const light = `color-scheme:light;${variables('c', color.light)}`;
-  const dark = `color-scheme:dark;${variables('c', color.dark)}`;
+  const light = `color-scheme:light;${variables('c', color.light)}${variables('series', stops(palette.categorical))}`;
+  const dark = `color-scheme:dark;${variables('c', color.dark)}${variables('series', stops(palette.categorical_dark))}`;
   return (
     `:root{${shared}${light}}` +
     `@media screen and (prefers-color-scheme:dark){:root:not([data-theme=light]){${dark}}}` +

@@ -76,6 +76,8 @@ test('scales: signed ones are symmetric, others start at 0; hostile ranges give 
 test('numbers read well', () => {
   expect(format(0.00012345)).toBe('1.234·10⁻⁴');
   expect(format(1e-5)).toBe('10⁻⁵');
+  expect(format(-1e-5)).toBe('−10⁻⁵');
+  expect(format(-2.1e-5)).toBe('−2.1·10⁻⁵');
   expect(format(-2.5)).toBe('−2.5');
   expect(format(14670.3)).toBe('14\u2009670');
   expect(format(-9999.7)).toBe('−10\u2009000');
@@ -94,6 +96,8 @@ test('numbers read well', () => {
 describe('curves', () => {
   test('ranges and ticks', () => {
     expect(ticks(0, 10, 5)).toEqual([0, 2, 4, 6, 8, 10]);
+    expect(ticks(1, 160, 2)).toEqual([50, 100, 150]); // one number is no scale
+    expect(ticks(11, 19, 2)).toEqual([12, 14, 16, 18]);
     expect(ticks(1000, 1000 + 2.3e-13, 4)).toEqual([1000]);
     expect(ticks(-1.7e308, 1.7e308, 4).length).toBeLessThan(10);
     expect(logTicks(0.5, 20)).toEqual([0.5, 1, 2, 5, 10, 20]);

@@ -39,7 +39,7 @@ __all__ = [
     "theme",
 ]
 
-Palette = Literal["sequential", "diverging", "categorical"]
+Palette = Literal["sequential", "diverging", "categorical", "categorical_dark"]
 Size = Literal["xs", "s", "m", "l", "xl", "xxl"]
 
 POINTS_PER_PIXEL = 0.75  # CSS: 96 pixels and 72 points per inch
@@ -63,6 +63,11 @@ class Theme:
     warn: str
     bad: str
     focus: str
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Colours that tell lines and points apart on these surroundings; a place means the same hue in both."""
+        return palette("categorical_dark" if self.name == "dark" else "categorical")
 
 
 @cache

@@ -83,7 +83,7 @@ export function heatPixels(cells: Cells, rows: number[], scale: HeatScale, width
   const out = new ImageData(width, height);
   const across = cover(width, cells.columns);
   const band = cover(height, rows.length);
-  const gap = height / rows.length >= 8 ? 1 : 0;
+  const gap = height / rows.length >= 16 ? 1 : 0; // between thin rows it would take the picture over
   for (let y = 0; y < height; y++) {
     const [top] = band[y];
     if (gap && y > 0 && band[y - 1][0] !== top) continue; // a hair between rows

@@ -28,7 +28,7 @@ function power(value: number, digits: number): string {
   const [mantissa, exponent] = value.toExponential(digits - 1).split('e');
   const raised = exponent.replace('+', '').replace('-', '⁻').replace(/\d/g, (d) => SUPER[Number(d)]);
   const shown = signed(trimmed(mantissa));
-  return shown === '1' ? `10${raised}` : `${shown}·10${raised}`;
+  return Math.abs(Number(trimmed(mantissa))) === 1 ? `${shown.slice(0, -1)}10${raised}` : `${shown}·10${raised}`;
 }
 
 /** A whole number with its thousands apart. */
@@ -85,7 +85,11 @@ export function ticks(low: number, high: number, count: number): number[] {
   if (!(high > low)) return [low];
   const raw = (high - low) / count;
   const base = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((m) => m * base).find((s) => s >= raw * 0.999) ?? 10 * base;
+  const steps = [1, 2, 5, 10].map((m) => m * base);
+  const at = Math.max(0, steps.findIndex((s) => s >= raw * 0.999));
+  const holds = (step: number) => Math.floor(high / step + 1e-9) - Math.ceil(low / step - 1e-9) + 1;
+  // one number alone gives no scale: where two were asked for, a finer step has to have them
+  const step = count > 1 && holds(steps[at]) < 2 ? (at > 0 ? steps[at - 1] : base / 2) : steps[at];
   if (step < 1e-12 * Math.max(Math.abs(low), Math.abs(high))) return [low]; // closer than numbers can be told apart
   const out: number[] = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) out.push(Number((i * step).toPrecision(12)));

@@ -49,11 +49,10 @@ export function css(value: number, scale: Scale): string {
   return `rgb(${p[i]},${p[i + 1]},${p[i + 2]})`;
 }
 
-/** Black or white, whichever is easier to read on the colour of `value`. */
-export function inkOn(value: number, scale: Scale): string {
-  if (Number.isNaN(value)) return 'inherit';
-  const i = 3 * Math.round(along(value, scale) * (STEPS - 1));
-  const p = paletteOf(scale);
-  const linear = [0, 1, 2].map((c) => (p[i + c] / 255) ** 2.2);
-  return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.18 ? '#111' : '#fff';
+/** A tint behind words: nothing at 0 on light and dark ground alike, so that what stands out is what counts. */
+export function tint(value: number, scale: Scale): string {
+  const peak = Math.max(Math.abs(scale.low), Math.abs(scale.high));
+  const share = Math.round(100 * Math.min(1, Math.abs(value) / peak)) || 0;
+  const end = value < 0 ? 'light-dark(#669edb, #035da7)' : 'light-dark(#d38264, #9f3000)';
+  return share ? `color-mix(in srgb, ${end} ${share}%, var(--c-surface))` : 'transparent';
 }

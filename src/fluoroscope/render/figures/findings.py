@@ -107,7 +107,7 @@ def _text(ax: Axes, x: float, y: float, text: str, color: str, size: Any = "xs",
 def _evidence(ax: Axes, item: Finding, theme: Theme) -> None:
     curves = [
         Points(s.name or k, s.unit, np.asarray(s.steps, float), np.asarray(s.values, float), c)
-        for (k, s), c in zip(item.series.items(), design.palette("categorical"), strict=False)
+        for (k, s), c in zip(item.series.items(), theme.series, strict=False)
         if len(s.values)
     ]
     if not curves:

@@ -247,7 +247,7 @@ def _wide(curves: list[Points]) -> bool:
 
 def _colors(count: int, theme: Theme) -> list[Any]:
     """Categorical colours while they last; for more series their order as a ramp."""
-    known = design.palette("categorical")
+    known = theme.series
     if count <= len(known):
         return list(known[: max(count, 1)])
     low, high = (0.15, 0.75) if theme.name == "light" else (0.4, 0.95)
@@ -298,7 +298,7 @@ def _legend(ax: Axes, drawn: list[Points], name: str, theme: Theme) -> None:
         return
     handles = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
     place: dict[str, Any] = {"loc": "best"}
-    if len(handles) > len(design.palette("categorical")):
+    if len(handles) > len(theme.series):
         place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # so many curves leave no room among them
         if len(handles) > ENTRIES:
             left = len(handles) - (ENTRIES - 1)

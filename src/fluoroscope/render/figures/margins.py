@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import plain
 from fluoroscope.render.figures.scale import Scale, scale_of
 from fluoroscope.results.pyramid import coarsest_step, reduced
@@ -57,7 +56,7 @@ def mark_rows(ax: Axes, tensor: TensorRecord, theme: Theme) -> str:
     said = []
     for rows, color, word in (
         (tensor.dead, theme.bad, "dead"),
-        (None if tensor.duplicates is None else tensor.duplicates[:, 0], design.palette("categorical")[3], "duplicate"),
+        (None if tensor.duplicates is None else tensor.duplicates[:, 0], theme.series[3], "duplicate"),
     ):
         if rows is None or not len(rows):
             continue
@@ -75,7 +74,7 @@ def draw_margin(ax: Axes, norms: Array, length: int, upright: bool, theme: Theme
     step = length / len(norms)
     at = np.repeat(np.arange(len(norms) + 1) * step - 0.5, 2)[1:-1]
     heights = np.repeat(np.where(np.isfinite(norms), norms, 0), 2)
-    color, top = design.palette("categorical")[4], float(np.nanmax(norms, initial=0.0)) or 1.0
+    color, top = theme.series[4], float(np.nanmax(norms, initial=0.0)) or 1.0
     style: dict[str, Any] = {"color": color, "linewidth": 0}
     if upright:
         ax.fill_betweenx(at, 0, heights, **style)

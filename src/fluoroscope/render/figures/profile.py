@@ -24,7 +24,6 @@ MOST_NAMES = 24
 
 def draw_profile(result: TensorHistory, ax: Axes, theme: Theme) -> None:
     """Curves on a logarithmic axis; a cross at the bottom where a layer has nothing (zero, NaN or infinite)."""
-    colors = design.palette("categorical")
     shown = {q: np.asarray(result.statistics[q], float)[:, 0] for q in LINES if q in result.statistics}
     places = np.arange(len(result.names))
     drawn = {q: np.where(np.isfinite(v) & (v > 0), v, np.nan) for q, v in shown.items()}
@@ -34,7 +33,7 @@ def draw_profile(result: TensorHistory, ax: Axes, theme: Theme) -> None:
         return
     title(ax, "Signals by layer", theme, "logarithmic")
     ax.set_yscale("log")
-    for color, (quantity, values) in zip(colors, drawn.items(), strict=False):
+    for color, (quantity, values) in zip(theme.series, drawn.items(), strict=False):
         ax.plot(places, values, color=color, linewidth=1.6, marker="o", markersize=3, label=LINES[quantity])
         given = result.recorded.get(quantity)
         lost = ~np.isfinite(values) & (np.ones(len(values), bool) if given is None else np.asarray(given)[:, 0])

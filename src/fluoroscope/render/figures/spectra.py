@@ -108,14 +108,14 @@ def _spectrum(ax: Axes, spectrum: Spectrum, theme: Theme) -> None:
     """Singular values by rank on a logarithmic axis; above the noise's they have learned something."""
     values, reference = np.asarray(spectrum.values, dtype=float), np.asarray(spectrum.reference, dtype=float)
     rank = np.arange(1, len(values) + 1)
-    high, edge = design.palette("categorical")[0], spectrum.statistics["noise_edge"]
+    high, edge = theme.series[0], spectrum.statistics["noise_edge"]
     ax.plot(rank, reference, color=theme.muted, linewidth=1.2, linestyle=(0, (4, 2)))
     if not spectrum.exact:
         ax.fill_between(rank, values, values + spectrum.errors, color=high, alpha=0.18, linewidth=0)
     ax.plot(rank, np.where(values > 0, values, np.nan), color=high, linewidth=1.5)
     above = values > edge
     if above.any():
-        ax.scatter(rank[above], values[above], s=12, color=design.palette("categorical")[5], linewidth=0, zorder=3)
+        ax.scatter(rank[above], values[above], s=12, color=theme.series[5], linewidth=0, zorder=3)
     _axes(ax, values, reference, theme)
     sizes = " × ".join(map(str, spectrum.matrix))
     ranks = f"stable rank {number(spectrum.statistics['stable_rank'])}"
@@ -149,7 +149,7 @@ def _reach(ax: Axes, spectra: Sequence[Spectrum], theme: Theme) -> None:
     largest = np.array([s.values[0] for s in spectra]) / edges
     middle = np.array([np.median(s.values) for s in spectra]) / edges
     least = np.array([s.values[s.values > 1e-9 * s.values[0]].min(initial=s.values[0]) for s in spectra]) / edges
-    blue, red = design.palette("categorical")[0], design.palette("categorical")[5]
+    blue, red = theme.series[0], theme.series[5]
     at = np.arange(len(spectra))
     ax.vlines(at, least, largest, color=blue, linewidth=1.2)
     ax.scatter(at, middle, s=7, color=blue, linewidth=0, zorder=3)
@@ -172,7 +172,7 @@ def _reach(ax: Axes, spectra: Sequence[Spectrum], theme: Theme) -> None:
 
 def _ranks(ax: Axes, spectra: Sequence[Spectrum], theme: Theme) -> None:
     full = np.array([min(s.matrix) for s in spectra], dtype=float)
-    colors = design.palette("categorical")
+    colors = theme.series
     at = np.arange(len(spectra))
     for name, color, word in (("effective_rank", colors[2], "effective"), ("stable_rank", colors[1], "stable")):
         ax.scatter(at, _column(spectra, name) / full, s=14, color=color, linewidth=0, label=word)
@@ -185,7 +185,7 @@ def _ranks(ax: Axes, spectra: Sequence[Spectrum], theme: Theme) -> None:
 
 
 def _points(ax: Axes, values: Array, theme: Theme, name: str, detail: str) -> None:
-    ax.scatter(np.arange(len(values)), values, s=12, color=design.palette("categorical")[7], linewidth=0)
+    ax.scatter(np.arange(len(values)), values, s=12, color=theme.series[7], linewidth=0)
     quiet(ax, theme, "y")
     title(ax, f"{name} ({detail})", theme)
 

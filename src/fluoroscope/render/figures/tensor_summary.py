@@ -130,7 +130,7 @@ class TensorSummaryDrawing(Drawing):
         with new_figure(min(max(7.0, 3.0 + 0.062 * len(tensors)), 14.0), 6.4, theme) as figure:
             boxes, spread, zeros = figure.subplots(3, 1, sharex=True, height_ratios=(3.4, 1.4, 1.0))
             self._boxes(tensors, boxes, theme)
-            colors = _colors(tensors)
+            colors = _colors(tensors, theme)
             first = ("relative", "relative change") if compared_ones else ("std", "standard deviation")
             _points(spread, tensors, first[0], colors, theme, first[1])
             if any(t.statistics.get(first[0], 0) > 0 for t in tensors):
@@ -175,7 +175,7 @@ class TensorSummaryDrawing(Drawing):
             draw_series(ax, tensor.picture.ravel(), scale, scale.norm(), theme, (0.0, 1.0))
 
     def _boxes(self, tensors: Sequence[TensorRecord], ax: Axes, theme: Theme) -> None:
-        draw_boxes(ax, tensors, _colors(tensors), theme)
+        draw_boxes(ax, tensors, _colors(tensors, theme), theme)
         for i, tensor in enumerate(tensors):
             if tensor.statistics.get("nonfinite", 0):
                 ax.axvspan(i - 0.5, i + 0.5, color=theme.bad, alpha=0.3, linewidth=0)
@@ -266,17 +266,17 @@ def _height(tensor: TensorRecord) -> float:
     return 2.4 if tensor.form == "matrix" else 1.6
 
 
-def _colors(tensors: Sequence[TensorRecord]) -> list[str]:
+def _colors(tensors: Sequence[TensorRecord], theme: Theme) -> list[str]:
     """A categorical colour for every role."""
     roles = list(dict.fromkeys(t.role for t in tensors))
-    known = design.palette("categorical")
+    known = theme.series
     return [known[roles.index(t.role) % len(known)] for t in tensors]
 
 
 def _roles(ax: Axes, tensors: Sequence[TensorRecord], theme: Theme) -> None:
     from matplotlib.lines import Line2D
 
-    roles = {t.role: color for t, color in zip(tensors, _colors(tensors), strict=True)}
+    roles = {t.role: color for t, color in zip(tensors, _colors(tensors, theme), strict=True)}
     if len(roles) < 2:
         return
     names, room = [], inches_of(ax)[0] * 14 - 12  # characters beside the title
