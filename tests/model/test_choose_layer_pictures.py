@@ -282,3 +282,32 @@ def test_no_projection_of_an_attention_that_gives_one_token_is_taken() -> None:
     found = chosen(ByClass(), picture(16, 24))
     assert found.meta["layer"] == "norm"
     assert found.values.shape == (2, 4, 6)
+
+
+class Together(nn.Module):
+    """Class token and patches through one block; gives the patches as a picture beside the class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = self.second(self.first(x))
+        return 1 * x[:, 1:].transpose(1, 2).unflatten(2, (4, 6)), x[:, 0]
+
+
+class ByClassAlone(ByClass):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = Together()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.embed(x).flatten(2).transpose(1, 2)
+        return self.fc(self.body(torch.cat([self.token.expand(len(y), -1, -1), y], 1))[1])
+
+
+def test_tokens_behind_a_picture_that_is_not_used_are_looked_at_as_tokens() -> None:
+    """At the end of the second block the class token alone counts (PiT)."""
+    found = chosen(ByClassAlone(), picture(16, 24))
+    assert found.meta["layer"].startswith("body.first")
+    assert np.count_nonzero(found.values) > 1

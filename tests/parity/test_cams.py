@@ -216,6 +216,27 @@ def test_finer_cam_by_probability_equals_pytorch_grad_cam(references: int, small
     agree(found, expected.detach(), 1e-4)
 
 
+def test_full_grad_by_channel_equals_pytorch_grad_cam(jacobgil: Any) -> None:
+    """Theirs comes from 0 to 1 alone, takes layers to run in the order in which they were registered, and adds 1e-7 to
+    its denominators, which large scores hide.
+    """
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    torch.manual_seed(4)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 12, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10),
+    )  # fmt: skip
+    network[-1].weight.data.mul_(1e4)
+    network.train()(torch.randn(16, 3, 24, 24))
+    inputs, targets = torch.randn(4, 3, 24, 24), [1, 0, 5, 7]
+    found = fs.FullGrad(rescale="channel")(network.eval(), inputs, target=targets).values
+    found = found - found.min((1, 2), keepdims=True)
+    with jacobgil.FullGrad(network, []) as cam:
+        expected = cam(inputs, targets=[ClassifierOutputTarget(t) for t in targets])
+    agree(found / found.max((1, 2), keepdims=True), expected, 1e-3)
+
+
 def test_shapley_cam_equals_pytorch_grad_cam(small: Subject, jacobgil: Any) -> None:
     """Both scaled and enlarged, since theirs gives nothing else."""
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputReST

@@ -45,12 +45,13 @@ def choose_layer(study: Study, inputs: Inputs) -> LayerName:
     if dense:
         smallest = min(_positions(c) for c in calls)
         calls = [c for c in calls if _positions(c) == smallest]
-    best = calls[-1]
-    if best.layout is not None and best.layout.kind == "tokens":
+    best, around = calls[-1], False
+    if not _of_tokens(best):
+        if probe.onward is None:
+            probe.onward = _onward(study, inputs, calls)
+        best, around = probe.onward
+    if _of_tokens(best):
         return _named(probe, _attended(study, inputs, probe, best) or best)
-    if probe.onward is None:
-        probe.onward = _onward(study, inputs, calls)
-    best, around = probe.onward
     if around and not dense:
         study.note(
             f"the layer found, {best.name!r}, is one branch of several: the score also depends on what came before it "
@@ -58,6 +59,10 @@ def choose_layer(study: Study, inputs: Inputs) -> LayerName:
             "module (nn.Identity), or name another layer"
         )
     return _named(probe, best)
+
+
+def _of_tokens(call: Call) -> bool:
+    return call.layout is not None and call.layout.kind == "tokens"
 
 
 def _named(probe: Probe, call: Call) -> LayerName:

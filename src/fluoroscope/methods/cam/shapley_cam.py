@@ -25,7 +25,8 @@ class ShapleyCAM(LayerMap):
     u is the utility: by default the score plus the logarithm of its probability (the source's ReST), which is curved
     even where the network is piecewise linear; with ``utility="score"`` a ReLU network gives Grad-CAM. Targets that are
     no classes have no probability: their utility is the score, and a note says so. Source: Cai, *CAMs as Shapley
-    Value-based Explainers*, 2025, ShapleyCAM with the ReST utility.
+    Value-based Explainers*, 2025, ShapleyCAM with the ReST utility. pytorch-grad-cam shares out the score unless it is
+    given the other.
 
     Returns an :class:`~fluoroscope.results.Attribution` with ``values`` (N, H, W), or (N, K, H, W) for K targets, at
     the layer's resolution, in units of the score; (N, T) for series; tokens on their grid. ``scores`` are the target's
