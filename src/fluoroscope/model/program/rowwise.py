@@ -49,30 +49,19 @@ def _gathered(table: torch.Tensor, index: torch.Tensor, room: torch.Tensor) -> t
 
 
 class _Dense:
-    """A convolution as a product of matrices, with the addition and the activation that follow it."""
+    """A convolution as a product of matrices: one of 1 x 1 on a map as high as there are rows, so that the addition and
+    the activation that follow it ride on it.
+    """
 
     def __init__(self, kernel: Convolution) -> None:
-        self.kernel = kernel
-        self.weight = kernel.weight.permute(0, 2, 3, 1).reshape(len(kernel.weight), -1).contiguous()
-        self.bias = kernel.bias
+        weight = kernel.weight.permute(0, 2, 3, 1).reshape(len(kernel.weight), -1, 1, 1)
+        self.product = Convolution(weight, kernel.bias, (1, 1), 1)
+        self.product.activation, self.product.fused = kernel.activation, kernel.fused
 
     def __call__(self, parts: list[torch.Tensor]) -> torch.Tensor:
         """Rows (R, C') from gathered windows (R, taps, C) and what is added (R, 1, C')."""
-        activation = self.kernel.activation
-        y = self._product(parts[0].flatten(1))
-        if len(parts) > 1:
-            y += parts[1][:, 0]
-        return y if activation is None else activation.function(y, *activation.arguments)
-
-    def _product(self, x: torch.Tensor) -> torch.Tensor:
-        if self.kernel.fused:
-            try:
-                y: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
-                return y
-            except (RuntimeError, NotImplementedError) as error:
-                if "memory" in str(error):
-                    raise
-        return F.linear(x, self.weight, self.bias)
+        maps = [p.view(1, len(p), 1, -1).permute(0, 3, 1, 2) for p in parts]
+        return self.product(maps[0], (0, 0), (1, 1), *maps[1:]).permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def _single(step: Step, read: list[Window], parts: list[torch.Tensor]) -> torch.Tensor:
