@@ -13,6 +13,7 @@ from torch import nn
 import fluoroscope as fs
 from fluoroscope.errors import InputError, OptionError
 from fluoroscope.model.texts import are_texts, mask_token, token_names, tokenized
+from fluoroscope.render.figures.tokens import without_padding
 
 WORDS = ["[PAD]", "[MASK]", "<s>", "a", "fine", "film", "not", "good", "very"]
 TEXTS = ["a very fine film", "not good"]
@@ -92,6 +93,47 @@ def test_a_padded_text_gets_what_it_gets_alone(method: Any) -> None:
         np.testing.assert_allclose(together.values[1, :3], alone.values[0], atol=1e-9)
         np.testing.assert_allclose(together.values[1, 3:], 0, atol=1e-9)
     assert np.abs(together.values).max() > 1e-4
+
+
+def test_padding_is_no_word_in_figures_and_on_pages(tmp_path: Any) -> None:
+    found = fs.InputXGradient()(reader(), [TEXTS[1], TEXTS[0]])
+    assert found.samples.real is not None
+    assert found.samples.real.tolist() == [[True] * 3 + [False] * 2, [True] * 5]
+    assert (found.samples.padding(0), found.samples.padding(1)) == ([(3, 5)], [])
+    opened = fs.open_result(found.save(tmp_path / "texts.fluo"))
+    np.testing.assert_array_equal(opened.samples.real, found.samples.real)
+    one_by_one = fs.InputXGradient(batch_size=1)(reader(), [TEXTS[1], TEXTS[0]])
+    np.testing.assert_array_equal(one_by_one.samples.real, found.samples.real)
+    first, second, _ = opened.plot().axes
+    assert [t.get_text() for t in first.texts][:4] == ["<s>", "not", "good", "padding × 2"]
+    assert [t.get_text() for t in second.texts][:5] == ["<s>", "a", "very", "fine", "film"]
+    assert len(first.patches) == 3 and len(second.patches) == 5  # the padding has no colour
+    assert '"padding":[[3,5]]' in found.to_html()
+
+
+def test_padding_without_a_mask_is_the_padding_token_at_the_ends_and_shows_its_value() -> None:
+    class Bag(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed, self.fc = nn.Embedding(9, 4), nn.Linear(4, 2)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.embed(ids).mean(1))
+
+    ids = torch.tensor([[0, 3, 0, 4, 0, 0], [3, 4, 5, 6, 7, 8]])
+    found = fs.InputXGradient()(fs.Subject(Bag(), tokenizer=WordTokenizer()), ids)
+    assert found.samples.padding(0) == [(0, 1), (4, 6)] and found.samples.padding(1) == []
+    names, values, muted = without_padding(found.samples.features[0], found.values[0], found.samples.padding(0))
+    assert names == ("padding × 1", "a", "[PAD]", "fine", "padding × 2") and muted == {0, 4}
+    peak = max(found.values[0, 4:], key=abs)
+    np.testing.assert_array_equal(values, [*found.values[0, :4], peak])
+    assert len(found.plot().axes[0].patches) == 5  # this network sees its padding: it has colours
+    bare = fs.InputXGradient()(Bag(), ids)
+    assert bare.samples.padding(0) == []
+    ending = WordTokenizer()
+    ending.eos_token_id = 0  # type: ignore[attr-defined]
+    assert fs.InputXGradient()(fs.Subject(Bag(), tokenizer=ending), ids).samples.padding(0) == []
 
 
 def test_shapley_values_of_a_text_add_up_to_the_score_over_the_masked_text() -> None:

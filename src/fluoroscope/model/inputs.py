@@ -248,13 +248,13 @@ def _check(inputs: Inputs, module: nn.Module) -> None:
 
 def samples_of(inputs: Inputs, subject: Subject) -> tuple[Samples, str | None]:
     """The examples as people know them, and a note where their pictures had to be guessed."""
-    from fluoroscope.model.texts import token_names
+    from fluoroscope.model.texts import real_tokens, token_names
 
     names = inputs.names or tuple(f"input {i}" for i in range(inputs.count))
     main = inputs.main
     if main.ndim == 2 and not main.is_floating_point():
         features = inputs.features or tuple(tuple(token_names(row, subject.tokenizer)) for row in main.tolist())
-        return Samples(names=names, features=features), None
+        return Samples(names=names, features=features, real=real_tokens(inputs, subject.tokenizer)), None
     if main.ndim == 3 and main.is_floating_point():
         return Samples(names=names, series=_shown_series(main)), None
     if main.ndim != 4 or not main.is_floating_point():

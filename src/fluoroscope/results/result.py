@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
+
 from fluoroscope.results.record import Array, Record, record, value
 from fluoroscope.results.store import save
 
@@ -24,6 +26,7 @@ class Samples(Record):
     ``features`` names the columns or tokens of each example where the input is a table or a text.
     ``series`` (N, C, B, R) are the series of each channel: every step by itself (R = 1), or, where they are long, the
     least and greatest value (R = 2) of each of B equal stretches; None where the input is no series.
+    ``real`` (N, L) says which tokens belong to the text and which only fill it up; None where the input is no text.
     """
 
     kind: ClassVar[str] = "samples"
@@ -31,6 +34,14 @@ class Samples(Record):
     images: Array | None = value(join="concat", default=None)
     features: tuple[tuple[str, ...], ...] = value(join="concat", default=())
     series: Array | None = value(join="concat", default=None)
+    real: Array | None = value(join="concat", default=None)
+
+    def padding(self, n: int) -> list[tuple[int, int]]:
+        """Start and stop of each run of padding tokens in the text of example ``n``."""
+        if self.real is None or n >= len(self.real):
+            return []
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], ~self.real[n], [0]]).astype(int)))
+        return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 @record

@@ -9,7 +9,7 @@ export interface ArrayRef { blob: number; dtype: 'f2' | 'f4' | 'f8' | 'u1' | 'i4
 export interface TextRef { blob: number }
 export interface ImageRef { blob: number; mime: string; width: number; height: number }
 
-export interface Item { name: string; image: ImageRef | null; series: ArrayRef | null; features: string[] | null }
+export interface Item { name: string; image: ImageRef | null; series: ArrayRef | null; padding: [number, number][]; features: string[] | null }
 
 export interface PanelBase {
   id: string; kind: string; title: string; caption: string; notes: string[]; meta: Meta; error?: string;

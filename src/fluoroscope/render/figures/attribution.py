@@ -15,7 +15,7 @@ from fluoroscope.render.figures.overlay import draw_overlay, draw_photo
 from fluoroscope.render.figures.registry import Drawing, drawing
 from fluoroscope.render.figures.scale import Scale, color_bar, hatch_missing, missing_note, scale_of
 from fluoroscope.render.figures.strip import CHANNELS, Lanes, draw_series
-from fluoroscope.render.figures.tokens import draw_tokens, line_count
+from fluoroscope.render.figures.tokens import draw_tokens, line_count, without_padding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +129,7 @@ class AttributionDrawing(Drawing):
     def _height(self, result: Attribution, place: Place) -> float:
         values = result.map(*place)
         if form(result) == "token":
-            return min(line_count(_features(result, place[0], len(values), "token"), 7.6), 24) * 0.272
+            return min(line_count(_tokens(result, place[0], values)[0], 7.6), 24) * 0.272
         if form(result) == "table":
             return 0.26 * bar_count(values, self.top) + 0.3
         lanes = _lanes(result, place[0])
@@ -148,7 +148,8 @@ class AttributionDrawing(Drawing):
         values = result.map(*place)
         match form(result):
             case "token":
-                draw_tokens(ax, _features(result, place[0], len(values), "token"), values, scale, theme, room)
+                names, numbers, padding = _tokens(result, place[0], values)
+                draw_tokens(ax, names, numbers, scale, theme, room, padding)
             case "table":
                 names = _features(result, place[0], len(values), "feature")
                 draw_bars(
@@ -234,6 +235,13 @@ def _name(result: Attribution, n: int) -> str:
 def _features(result: Attribution, n: int, count: int, noun: str) -> tuple[str, ...]:
     known = result.samples.features[n] if n < len(result.samples.features) else ()
     return (*known[:count], *(f"{noun} {i}" for i in range(len(known), count)))
+
+
+def _tokens(result: Attribution, n: int, values: Array) -> tuple[tuple[str, ...], Array, frozenset[int]]:
+    """Names and values of the tokens of example ``n``, padding as one."""
+    names, real = _features(result, n, len(values), "token"), result.samples.real
+    fits = real is not None and real.shape[1] == len(values)
+    return without_padding(names, values, result.samples.padding(n) if fits else [])
 
 
 def _lanes(result: Attribution, n: int) -> Lanes | None:

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from fluoroscope.render.figures.scale import Scale
     from fluoroscope.results import Array
 
-__all__ = ["draw_tokens", "line_count"]
+__all__ = ["draw_tokens", "line_count", "without_padding"]
 
 EM = 0.602  # width of a character of DejaVu Sans Mono, in font sizes
 LEADING = 2.0  # distance of lines, in font sizes
+NOTHING = 1e-3  # share of the scale that no colour shows
 SIZES = (9.75, 9.0, 8.0, 7.0, 6.0, 5.0)  # points: the design's size where it fits, smaller where it must
 
 
@@ -32,9 +33,11 @@ def draw_tokens(
     scale: Scale,
     theme: Theme,
     room_in: tuple[float, float] | None = None,
+    padding: frozenset[int] = frozenset(),
 ) -> None:
     """``tokens`` in reading order, each on the colour of its entry of ``values`` (L,); smaller type for many.
 
+    Of ``padding`` it is only said that it is there: grey, unless it has a value that could be seen.
     ``room_in`` is the width and height that the Axes will have in inches, where a layout has yet to place them.
     """
     names = [shortened(t, 24) or "␣" for t in tokens]
@@ -51,7 +54,10 @@ def draw_tokens(
     plain(ax)
     colors = scale.colors(values)
     for i in shown:
-        _token(ax, names[i], places[i], colors[i], size, theme)
+        if i in padding and abs(values[i]) < NOTHING * scale.high:
+            _word(ax, names[i], places[i], size, theme.muted)
+        else:
+            _token(ax, names[i], places[i], colors[i], size, theme)
     if len(shown) < len(names):
         note(ax, f"the first {len(shown)} of {plural(len(names), 'token')}", theme)
 
@@ -86,13 +92,29 @@ def _token(ax: Axes, name: str, place: tuple[int, int, int], color: Array, size:
     fill: Any = color if known else theme.raised
     hatch: dict[str, Any] = {} if known else {"hatch": "////", "edgecolor": theme.muted}
     ax.add_patch(Rectangle((column + 0.08, line + 0.08), width - 0.16, 0.84, facecolor=fill, linewidth=0, **hatch))
+    _word(ax, name, place, size, design.readable_on(fill))
+
+
+def _word(ax: Axes, name: str, place: tuple[int, int, int], size: float, color: str) -> None:
+    line, column, width = place
     style: dict[str, Any] = {"ha": "center", "va": "center_baseline", "parse_math": False, "clip_on": True}
-    ax.text(
-        column + width / 2,
-        line + 0.52,
-        name,
-        fontsize=size,
-        family=list(installed_families("mono")),
-        color=design.readable_on(fill),
-        **style,
-    )
+    family = list(installed_families("mono"))
+    ax.text(column + width / 2, line + 0.52, name, fontsize=size, family=family, color=color, **style)
+
+
+def without_padding(
+    tokens: tuple[str, ...], values: Array, runs: list[tuple[int, int]]
+) -> tuple[tuple[str, ...], Array, frozenset[int]]:
+    """Tokens and values (L,) with each run of padding as one token, of its value of greatest magnitude (methods may
+    give a run one value, repeated), and which these are.
+    """
+    names, numbers, muted, done = list[str](), list[float](), set[int](), 0
+    for start, stop in [*runs, (len(tokens), len(tokens))]:
+        names += tokens[done:start]
+        numbers += values[done:start].tolist()
+        if stop > start:
+            muted.add(len(names))
+            names.append(f"padding × {stop - start}")
+            numbers.append(float(values[start:stop][np.abs(values[start:stop]).argmax()]))
+        done = stop
+    return tuple(names), np.array(numbers), frozenset(muted)

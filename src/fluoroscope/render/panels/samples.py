@@ -21,6 +21,7 @@ def items(samples: Samples, count: int, blobs: Blobs) -> list[dict[str, Any]]:
             "series": blobs.array(samples.series[n])
             if samples.series is not None and n < len(samples.series)
             else None,
+            "padding": [list(run) for run in samples.padding(n)],
             "features": list(samples.features[n]) if n < len(samples.features) else None,
         }
         for n in range(count)
@@ -31,7 +32,7 @@ def same_samples(first: Samples, second: Samples) -> bool:
     """Whether two results are about the same examples."""
     if first.names != second.names or first.features != second.features:
         return False
-    return _same(first.images, second.images) and _same(first.series, second.series)
+    return all(_same(getattr(first, name), getattr(second, name)) for name in ("images", "series", "real"))
 
 
 def _same(first: Array | None, second: Array | None) -> bool:
