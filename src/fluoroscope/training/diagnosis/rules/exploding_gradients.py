@@ -11,9 +11,10 @@ from fluoroscope.results import Finding
 from fluoroscope.results.findings import Severity
 from fluoroscope.results.record import Array
 from fluoroscope.training.diagnosis.evidence import Curve, Evidence
+from fluoroscope.training.diagnosis.lost_gain import never_won_back
 from fluoroscope.training.diagnosis.robust import blocks, logarithm, median, past, spread, sureness
 from fluoroscope.training.diagnosis.rule import Rule, rule, threshold
-from fluoroscope.training.diagnosis.wording import named, number, times
+from fluoroscope.training.diagnosis.wording import named, number, share, times
 
 __all__ = ["ExplodingGradients"]
 
@@ -26,9 +27,11 @@ class ExplodingGradients(Rule):
 
     A burst is a robust z-score of the logarithm (median and MAD of the ``window`` steps before) of at least ``z``, at
     least ``ratio`` times that median, and twice what the run began with. In the first ten steps, which have no past,
-    what came after is the measure. How severe it is, the loss says: how much it rose within ten steps, beyond its own
-    noise, over what had been gained since the start. A burst that costs no loss is a hint. A gradient that grows until
-    the run is no longer finite has run away.
+    what came after is the measure. So it is where the past is nothing but bursts: a norm of ``ratio`` times the median
+    of the second half is one if the loss never won back half of what it had gained before. How severe a burst is, the
+    loss says: how much it rose within ten steps, beyond its own noise, over what had been gained since the start, and
+    whether the gain was lost for good. A burst that costs no loss is a hint. A gradient that grows until the run is no
+    longer finite has run away.
     """
 
     name = "exploding-gradients"
@@ -51,6 +54,7 @@ class ExplodingGradients(Rule):
     early: float = threshold(100.0, "norm in the first ten steps over the median of the run", low=1)
     told: float = threshold(0.3, "rise of the loss over what was gained since the start, from which it is a warning")
     far: float = threshold(1.0, "rise of the loss over what was gained since the start, from which it is a problem")
+    never: float = threshold(0.5, "share of what was gained that no later stretch won back, from which it is lost")
 
     def find(self, run: Evidence) -> Iterator[Finding]:
         """One finding: for a gradient that runs away, for bursts, or for growth over the whole run."""
@@ -103,7 +107,17 @@ class ExplodingGradients(Rule):
                 & (rise >= np.log10(self.ratio))
                 & (logs >= median(logs[:EARLY]) + np.log10(2))
             )
-        return np.asarray(late | self._early(curve, logs, loss))
+        return np.asarray(late | self._early(curve, logs, loss) | self._for_good(curve, logs, loss))
+
+    def _for_good(self, curve: Curve, logs: Array, loss: Curve | None) -> Array:
+        """Which steps of the first half stand far above the second and are where the loss lost its gain for good."""
+        half = len(logs) // 2
+        with np.errstate(invalid="ignore"):
+            high = logs - median(logs[half:]) >= np.log10(self.ratio)
+        high[:EARLY] = high[half:] = False
+        if loss is not None and high.any():
+            high[high] = never_won_back(loss, curve.steps[high]) >= self.never
+        return high if loss is not None else np.zeros(len(logs), dtype=bool)
 
     def _early(self, curve: Curve, logs: Array, loss: Curve | None) -> Array:
         """Which of the first steps burst: far above the rest of the run, and above the very first, which may be
@@ -126,21 +140,27 @@ class ExplodingGradients(Rule):
         layers = run.largest_gradients(step)
         count = int(bursts.sum())
         severity: Severity = "hint"
-        if cost.share >= self.told:
+        gone = np.zeros(0) if run.loss is None else never_won_back(run.loss, curve.steps[bursts])
+        if (gone >= self.never).any():
+            severity = "problem"
+            last = int(curve.steps[bursts][gone >= self.never][-1])
+            text = f"Of what had been gained by step {last}, {share(np.nanmax(gone))} was never won back."
+            cost = _Cost(cost.share, f"{cost.told} {text}".strip())
+        elif cost.share >= self.told:
             severity = "problem" if cost.share >= self.far else "warning"
         elif _thrown(run, step) >= EARLY and _hardly_better(run.loss, step):
             severity = "warning"
             cost = _Cost(cost.share, "That step threw the weights far, and the loss has hardly fallen since.")
-        text = (
+        told = (
             f"At step {step} the norm of the gradient is {number(value)}, {times(value / base)} the median of the "
             f"steps before; most of it in {named(layers)}."
         )
-        text += f" There are {count} such steps." if count > 1 else ""
-        text += f" {cost.told}" if severity != "hint" else " The loss hardly took notice."
+        told += f" There are {count} such steps." if count > 1 else ""
+        told += f" {cost.told}" if severity != "hint" else " The loss hardly took notice."
         steps = curve.steps[bursts]
         return self.finding(
             severity,
-            text,
+            told,
             confidence=sureness(value / base, self.ratio),
             layers=layers,
             steps=(int(steps[0]), int(steps[-1])),

@@ -15,6 +15,8 @@ from fluoroscope.training.diagnosis.wording import number, share, times
 
 __all__ = ["Diverging", "Plateau"]
 
+STEADY = 5  # points of a validation loss from which a steady fall can be told
+
 
 @rule
 class Diverging(Rule):
@@ -66,7 +68,8 @@ class Plateau(Rule):
 
     A loss that is near zero has arrived, and gives no finding. Whether a plateau is the end or a saddle, the loss alone
     does not tell: it is a hint, and a warning only where nothing was learned. Accuracy says whether anything was, where
-    it was recorded: a loss can fall without one answer more being right. Else the loss does: it never fell.
+    it was recorded: a loss can fall without one answer more being right. Else the loss does: it never fell. Where the
+    validation loss still falls, the plateau is the noise of single batches, and there is no finding.
     """
 
     name = "plateau"
@@ -104,6 +107,8 @@ class Plateau(Rule):
         if stood < self.part or state.last > levels[since] + 4 * noise:
             return
         step = int(state.ends[since])
+        if _validation_falls(run, step, self.gained):
+            return
         never = (state.first - state.best) < self.gained * abs(state.first) and state.last > 0
         right, chance = _right(run), _chance(run)
         guessed = right is not None and right < 1.5 * chance
@@ -124,6 +129,16 @@ class Plateau(Rule):
             reference=state.last,
             title="The loss never fell" if never else "The loss stands, and nothing was learned" if guessed else None,
         )
+
+
+def _validation_falls(run: Evidence, step: int, least: float) -> bool:
+    """Whether the validation loss, which is of the same examples each time, goes down steadily from ``step`` on."""
+    if run.val_loss is None:
+        return False
+    rest = run.val_loss.known.part(step, np.inf)
+    if len(rest) < STEADY or not rest.values[0] - rest.values[-1] >= least * abs(rest.values[0]):
+        return False
+    return rank_correlation(rest.steps, rest.values) <= -0.9
 
 
 def _right(run: Evidence) -> float | None:

@@ -20,8 +20,10 @@ APART = 10  # steps within which spikes are one
 
 @rule
 class LossSpikes(Rule):
-    """The loss jumps, against the median and MAD of the steps before, by a good part of all that was gained so far.
+    """The loss jumps, against the median and MAD of the steps before and after, by a good part of all that was gained.
 
+    A jump stands out against both sides: where the loss begins to fall it also begins to scatter, and against the quiet
+    steps before every batch would be a jump. So the last ten steps of a run are not judged yet.
     Near the end of an easy task one hard example can be a thousand times the median, which is no fault: the height is
     measured by what the run has gained since its start. Jumps right after the learning rate was raised are left out.
     """
@@ -49,6 +51,8 @@ class LossSpikes(Rule):
         if len(curve) < self.least:
             return
         middle, wide = past(curve.values, int(self.window))
+        after = past(curve.values[::-1], int(self.window), APART)[1][::-1]
+        wide = np.where(np.isfinite(after), np.fmax(wide, after), np.nan)
         start = median(curve.values[:5])
         height = curve.values - middle
         with np.errstate(invalid="ignore", divide="ignore"):

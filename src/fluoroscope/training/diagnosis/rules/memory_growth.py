@@ -16,6 +16,7 @@ from fluoroscope.training.diagnosis.wording import number, share
 __all__ = ["MemoryGrowth"]
 
 
+LEVEL = 1.01  # times the lowest level is still that level
 FIRST = 0.2  # of the run, in which caches fill, where the length of an epoch is not known
 
 
@@ -24,7 +25,8 @@ class MemoryGrowth(Rule):
     """Memory in use rises from stretch to stretch to the very end, at a pace that does not slow down.
 
     Left out is the first epoch, in which caches fill and files are mapped, or the first fifth where the length of an
-    epoch is not known. Peaks, which never fall by their nature, are not looked at.
+    epoch is not known, and what of the first half stays level: there, memory that was freed before is used up. Peaks,
+    which never fall by their nature, are not looked at.
     """
 
     name = "memory-growth"
@@ -55,6 +57,9 @@ class MemoryGrowth(Rule):
         levels = blocks(rest.values, 10)[0]
         if len(levels) < 6 or not levels[0] > 0:
             return
+        level = int(np.flatnonzero(levels[: len(levels) // 2] <= LEVEL * levels.min())[-1:].sum())
+        rest = rest.part(rest.steps[level * len(rest) // len(levels)], np.inf)
+        levels = levels[level:]
         growth = float(levels[-1] / levels[0] - 1)
         if growth < self.growth or (np.diff(levels) > 0).mean() < 0.8:
             return
