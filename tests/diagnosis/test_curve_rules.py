@@ -129,6 +129,16 @@ def test_a_plateau_and_its_beginning() -> None:
     assert [f.severity for f in asked("plateau", history(loss=noisy(np.full(S, 2.3), 0.02)))] == ["warning"]
 
 
+def test_a_loss_that_stands_while_validation_falls_is_noise_and_no_plateau() -> None:
+    loss, steps = noisy(np.full(S, 1.6), 0.2), np.arange(1, S + 1, 20)
+    loss[0] = 1.4
+    (alone,) = asked("plateau", history(loss=loss))
+    assert alone.severity == "warning"
+    assert not asked("plateau", history(loss=loss, val_loss=(steps, np.linspace(2.1, 1.7, len(steps)))))
+    for flat in (np.full(len(steps), 2.1), 2.1 + 0.2 * np.sin(3.0 * steps), np.linspace(1.7, 2.1, len(steps))):
+        assert asked("plateau", history(loss=loss, val_loss=(steps, flat)))
+
+
 def test_a_plateau_is_a_warning_where_no_more_answers_are_right() -> None:
     loss = 0.09 + 0.13 * np.exp(-np.arange(S) / 8) + 1e-3 * np.random.default_rng(0).standard_normal(S)
     chance, learned = noisy(np.full(S, 0.1), 0.1), noisy(np.full(S, 0.6), 0.1)
@@ -170,6 +180,23 @@ def test_spikes_of_the_loss() -> None:
     hard = falling(end=1e-4, noise=0.1)
     hard[250] = 0.4  # one hard example: a thousand times the median, and little of what was gained
     assert not asked("loss-spikes", history(loss=hard))
+
+
+def test_where_a_loss_begins_to_fall_and_to_scatter_is_no_spike() -> None:
+    random = np.random.default_rng(3)
+    begins = 1.1 - np.maximum(0, np.arange(S) - 60) / S + 0.01 * random.standard_normal(S)
+    scatters = begins + np.where(np.arange(S) > 65, 0.15, 0.0) * random.standard_normal(S)
+    scatters[75] = 1.45
+    assert not asked("loss-spikes", history(loss=scatters))
+    begins[75] = 1.45
+    assert asked("loss-spikes", history(loss=begins))
+
+
+def test_a_jump_is_told_once_it_is_known_that_the_loss_comes_back() -> None:
+    loss = falling(noise=0.03)
+    loss[150] = 4.0
+    assert not asked("loss-spikes", history(loss=loss[:158]))
+    assert asked("loss-spikes", history(loss=loss[:170]))
 
 
 def test_a_jump_after_the_learning_rate_was_raised_is_no_spike() -> None:
@@ -270,6 +297,15 @@ def test_memory_that_grows() -> None:
     assert [f.severity for f in asked("memory-growth", slow)] == ["warning"]
     rare = history(loss=falling(), **{"memory/process": (np.arange(1, S + 1, 20), np.linspace(1e9, 4e9, 15))})
     assert [f.severity for f in asked("memory-growth", rare)] == ["problem"]  # as fs.record looks at it
+
+
+def test_memory_that_first_uses_up_what_was_freed_grows_all_the_same() -> None:
+    late = 1e9 + 2e6 * np.maximum(0, np.arange(S) - 0.45 * S)
+    (found,) = asked("memory-growth", history(loss=falling(), **{"memory/process": late}))
+    assert found.severity == "warning"
+    assert found.numbers["per step"] == pytest.approx(2e6, rel=0.25)
+    once = np.where(np.arange(S) < 0.5 * S, 1e9, 1.5e9)  # one larger batch
+    assert not asked("memory-growth", history(loss=falling(), **{"memory/process": once}))
 
 
 def test_memory_that_fills_or_slows_down_is_no_leak() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fluoroscope.training.diagnosis.evidence import Curve
+from fluoroscope.training.diagnosis.lost_gain import never_won_back
 from tests.diagnosis.made_runs import ask, asked, falling, history, noisy, tensors
 
 LAYERS = tuple(f"{i}.weight" for i in range(8))
@@ -88,6 +90,39 @@ def test_what_a_burst_costs_is_measured_by_what_had_been_gained() -> None:
     hard[121] = 0.1
     (found,) = asked("exploding-gradients", history(loss=hard), tensors(("w.weight",), gradient_norm=norms))
     assert found.severity == "hint"
+
+
+def plainly_never_won_back(loss: np.ndarray, step: int) -> float:
+    """The formula, one step at a time; steps count from 1."""
+    before, after = loss[: step - 1], loss[step:]
+    first, level = np.median(loss[:20]), np.median(before[-5:])
+    lowest = min(np.median(after[i : i + 10]) for i in range(len(after) - 9))
+    return float((lowest - level) / (first - level))
+
+
+def test_what_was_never_won_back_is_as_the_plain_formula_says() -> None:
+    loss = noisy(np.where(np.arange(S) < 60, np.linspace(1.1, -0.9, S), 1.0), 0.02)
+    curve = Curve("loss", np.arange(1, S + 1), loss)
+    steps = np.array([40, 61])
+    expected = [plainly_never_won_back(loss, int(step)) for step in steps]
+    np.testing.assert_allclose(never_won_back(curve, steps), expected)
+    assert expected[1] > 0.7
+    too_late, too_early, no_gain = never_won_back(curve, np.array([S // 2 + 2, 4, 8]))
+    assert np.isnan([too_late, too_early, no_gain]).all()
+    flat = Curve("loss", curve.steps, noisy(np.full(S, 1.1), 0.02))
+    assert np.isnan(never_won_back(flat, np.arange(10, 60))).mean() > 0.9  # within the noise nothing was gained
+
+
+def test_a_burst_among_bursts_is_told_by_the_gain_that_was_lost_for_good() -> None:
+    random = np.random.default_rng(0)
+    early = 10 ** (1.0 + 0.5 * random.standard_normal(60))  # nothing but bursts, up to where learning ends
+    norms = np.concatenate([early, 10 ** (0.1 * random.standard_normal(S - 60))])[None]
+    norms[0, 59] = 60.0
+    lost = noisy(np.where(np.arange(S) < 60, np.linspace(1.1, -0.9, S), 1.08), 0.01)
+    (found,) = asked("exploding-gradients", history(loss=lost), tensors(("w.weight",), gradient_norm=norms))
+    assert found.severity == "problem" and 60 in found.steps and "never won back" in found.evidence
+    learned = noisy(np.linspace(1.1, 0.1, S), 0.01)
+    assert not asked("exploding-gradients", history(loss=learned), tensors(("w.weight",), gradient_norm=norms))
 
 
 def test_earlier_bursts_do_not_hide_a_burst() -> None:

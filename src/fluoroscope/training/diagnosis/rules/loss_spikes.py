@@ -20,10 +20,12 @@ APART = 10  # steps within which spikes are one
 
 @rule
 class LossSpikes(Rule):
-    """The loss jumps, against the median and MAD of the steps before and after, by a good part of all that was gained.
+    """The loss jumps, against the median and MAD of the steps before, by a good part of all that was gained.
 
-    A jump stands out against both sides: where the loss begins to fall it also begins to scatter, and against the quiet
-    steps before every batch would be a jump. So the last ten steps of a run are not judged yet.
+    Where the loss begins to fall it also begins to scatter, and against the quiet steps before, every batch would be a
+    jump. So where the scatter after it is larger (MAD of the changes from step to step, over root two), that is the
+    measure; the last ten steps of a run are not judged yet.
+
     Near the end of an easy task one hard example can be a thousand times the median, which is no fault: the height is
     measured by what the run has gained since its start. Jumps right after the learning rate was raised are left out.
     """
@@ -51,7 +53,8 @@ class LossSpikes(Rule):
         if len(curve) < self.least:
             return
         middle, wide = past(curve.values, int(self.window))
-        after = past(curve.values[::-1], int(self.window), APART)[1][::-1]
+        changes = np.diff(curve.values, append=np.nan)  # scatter without trend
+        after = past(changes[::-1], int(self.window), APART)[1][::-1] / 2**0.5
         wide = np.where(np.isfinite(after), np.fmax(wide, after), np.nan)
         start = median(curve.values[:5])
         height = curve.values - middle
