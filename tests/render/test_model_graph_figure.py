@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from fluoroscope.errors import OptionError
 from fluoroscope.render import design
+from fluoroscope.render.figures import sheet as sheet_figure
 from fluoroscope.render.graph.flow import FlowOptions, flow_sheet
 from fluoroscope.render.graph.sheet import Path, Polygon, Rect, Text, text_width
 from fluoroscope.render.graph.slab import slab_sheet
@@ -232,6 +233,29 @@ def test_given_axes_get_one_drawing_that_fits_them():
         assert frame.x0 - 2 <= box.x0 and box.x1 <= frame.x1 + 2
     pixels = np.asarray(canvas.buffer_rgba())
     assert (pixels[:, : pixels.shape[1] // 2] != 255).any()
+
+
+def test_thousands_of_texts_are_outlines_at_the_places_of_texts(monkeypatch):
+    def drawn(most):
+        monkeypatch.setattr(sheet_figure, "MOST_ARTISTS", most)
+        figure = lenet().plot().figure
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        (ax,) = [a for a in figure.axes if a.collections]
+        return ax, canvas.get_renderer()
+
+    ax, renderer = drawn(1000)
+    boxes = [t.get_window_extent(renderer) for t in ax.texts]
+    assert len(boxes) > 30 and len(ax.collections) == 1
+    ax, _ = drawn(0)
+    assert not ax.texts
+    letters = [p for p in ax.collections[1].get_paths() if len(p.vertices) > 5]  # five: the ground of a text
+    assert len(letters) == len(boxes)
+    for path, box in zip(letters, boxes, strict=True):
+        ink = ax.transData.transform_path(path).get_extents()
+        slack = 3 + 0.1 * box.width  # Agg rounds the width of each letter to pixels
+        assert abs(ink.x0 - box.x0) < slack and abs(ink.x1 - box.x1) < slack
+        assert box.y0 - 2 < ink.y0 and ink.y1 < box.y1 + 2
 
 
 def test_mistakes_in_options_are_told():

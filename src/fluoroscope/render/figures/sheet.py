@@ -1,4 +1,4 @@
-"""A sheet of marks on matplotlib Axes, few artists for however many marks."""
+"""A sheet of marks on matplotlib Axes: few artists for however many marks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.path import Path as Outline
 from matplotlib.transforms import IdentityTransform
 
 from fluoroscope.render.figures.canvas import inches_of, plain
+from fluoroscope.render.figures.outlines import draw_outlines
 from fluoroscope.render.graph.sheet import Mark, Path, Polygon, Rect, Sheet, Text
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ __all__ = ["draw_sheet"]
 
 CORNER = 0.5523  # of the radius: a circle's quarter as a cubic Bézier curve
 ARROW = (5.5, 2.6)  # points: length and half width
+SHAPES, WORDS = 1.0, 2.0  # texts lie above all boxes and wires
+MOST_ARTISTS = 1000  # texts that are still texts, which PDF files can be searched for
 
 
 def draw_sheet(ax: Axes, sheet: Sheet, inches: tuple[float, float] | None = None) -> None:
@@ -29,28 +32,16 @@ def draw_sheet(ax: Axes, sheet: Sheet, inches: tuple[float, float] | None = None
     slack = (across * 72 / scale - sheet.width) / 2, (down * 72 / scale - sheet.height) / 2
     ax.set(xlim=(-slack[0], sheet.width + slack[0]), ylim=(sheet.height + slack[1], -slack[1]), aspect="equal")
     ax.set_facecolor("none")
-    order = 1.0
-    for group in _runs(sheet.marks):
-        order += 0.001
-        if isinstance(group[0], Text):
-            for mark in group:
-                _text(ax, mark, scale, order)  # type: ignore[arg-type]
-        else:
-            _shapes(ax, group, scale, order)
+    words = [mark for mark in sheet.marks if isinstance(mark, Text)]
+    _shapes(ax, [mark for mark in sheet.marks if not isinstance(mark, Text)], scale)
+    level = [mark for mark in words if not mark.angle] if len(words) > MOST_ARTISTS else []
+    if level:
+        draw_outlines(ax, level, WORDS)
+    for mark in words if not level else (m for m in words if m.angle):
+        _text(ax, mark, scale)
 
 
-def _runs(marks: list[Mark]) -> list[list[Mark]]:
-    """Neighbouring marks of one sort, which one collection draws in order."""
-    runs: list[list[Mark]] = []
-    for mark in marks:
-        if runs and isinstance(mark, Text) == isinstance(runs[-1][0], Text):
-            runs[-1].append(mark)
-        else:
-            runs.append([mark])
-    return runs
-
-
-def _shapes(ax: Axes, marks: list[Mark], scale: float, order: float) -> None:
+def _shapes(ax: Axes, marks: list[Mark], scale: float) -> None:
     outlines: list[Outline] = []
     style: dict[str, list[Any]] = {"facecolors": [], "edgecolors": [], "linewidths": [], "linestyles": []}
 
@@ -72,7 +63,7 @@ def _shapes(ax: Axes, marks: list[Mark], scale: float, order: float) -> None:
             if mark.arrow and (head := _head(mark)) is not None:
                 add(head, color, None, 0)
     ax.add_collection(
-        PathCollection(outlines, transform=ax.transData, zorder=order, offset_transform=IdentityTransform(), **style),
+        PathCollection(outlines, transform=ax.transData, zorder=SHAPES, offset_transform=IdentityTransform(), **style),
         autolim=False,
     )
 
@@ -112,7 +103,7 @@ def _head(path: Path) -> Outline | None:
     return Outline([tip, foot + aside, foot - aside, tip], closed=True)
 
 
-def _text(ax: Axes, mark: Text, scale: float, order: float) -> None:
+def _text(ax: Axes, mark: Text, scale: float) -> None:
     box = {"facecolor": mark.back, "edgecolor": "none", "pad": 1.0 * scale} if mark.back else None
     shown = ax.text(
         mark.x,
@@ -127,7 +118,7 @@ def _text(ax: Axes, mark: Text, scale: float, order: float) -> None:
         rotation_mode="anchor",
         parse_math=False,
         clip_on=True,
-        zorder=order + 1,
+        zorder=WORDS,
         bbox=box,
     )
     shown.set_in_layout(False)  # the Axes have their size; measuring thousands of texts would take longer than drawing
