@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from fluoroscope.errors import InputError, NumericalError
 from fluoroscope.model.images import SUFFIXES, read_images, to_batch
 from fluoroscope.model.preprocess import displayable
 from fluoroscope.model.subject import Subject
+from fluoroscope.model.tables import Table, as_table
 from fluoroscope.results import Array, Samples
 from fluoroscope.results.envelope import ranges
 
@@ -100,13 +101,13 @@ def repeat_rows(tensor: torch.Tensor, times: int) -> torch.Tensor:
 def prepare_inputs(inputs: Any, subject: Subject) -> Inputs:
     """Whatever the user gave as :class:`Inputs` on the network's device.
 
-    Tensors and arrays are taken as they are (floats in the network's dtype), a tuple as several arguments, a dict as
-    keyword arguments; paths, folders and PIL images go through ``subject.preprocess``, and texts, where the network has
-    one, through ``subject.tokenizer``.
+    Tensors and arrays are taken as they are (floats in the network's dtype), tables of pandas by their columns, a tuple
+    as several arguments, a dict as keyword arguments; paths, folders and PIL images go through ``subject.preprocess``,
+    and texts, where the network has one, through ``subject.tokenizer``.
 
     Raises:
-        InputError: nothing to read, no batch axis, or rows that do not agree.
-        NumericalError: NaN or infinity in an input.
+        InputError: nothing to read, no batch axis, rows that do not agree, or columns of a table that hold no numbers.
+        NumericalError: NaN or infinity in an input, or missing values in a table.
     """
     from fluoroscope.model.texts import are_texts, tokenized  # which makes Inputs
 
@@ -119,15 +120,30 @@ def prepare_inputs(inputs: Any, subject: Subject) -> Inputs:
         files = read_images(inputs)
         batch = to_batch(files, subject.preprocess)
         made = Inputs((batch,), {}, len(batch), tuple(files.names), tuple(files.notes))
-    elif isinstance(inputs, Mapping):
-        made = _counted((), {str(k): _tensor(v) for k, v in inputs.items()})
-    elif isinstance(inputs, tuple):
-        made = _counted(tuple(_tensor(v) for v in inputs), {})
     else:
-        made = _counted((_tensor(inputs),), {})
+        made = _given(inputs, subject.module)
     moved = made.map(lambda t: _moved(t, subject))
     _check(moved, subject.module)
     return moved
+
+
+def _given(inputs: Any, module: nn.Module) -> Inputs:
+    """Tensors, arrays and tables; of a table the columns and rows have names."""
+    tables: list[Table] = []
+
+    def one(value: Any) -> Any:
+        table = as_table(value, module)
+        if table is None:
+            return _tensor(value)
+        tables.append(table)
+        return table.values
+
+    if isinstance(inputs, Mapping):
+        made = _counted((), {str(k): one(v) for k, v in inputs.items()})
+    else:
+        made = _counted(tuple(one(v) for v in (inputs if isinstance(inputs, tuple) else (inputs,))), {})
+    main = next((t for t in tables if t.values is made.main), None)
+    return made if main is None else replace(made, names=main.rows, features=(main.columns,) * made.count)
 
 
 def check_texts(inputs: Any, subject: Subject) -> None:
@@ -258,7 +274,7 @@ def samples_of(inputs: Inputs, subject: Subject) -> tuple[Samples, str | None]:
     if main.ndim == 3 and main.is_floating_point():
         return Samples(names=names, series=_shown_series(main)), None
     if main.ndim != 4 or not main.is_floating_point():
-        return Samples(names=names), None
+        return Samples(names=names, features=inputs.features if main.ndim == 2 else ()), None
     images, note = displayable(main, subject.invert or getattr(subject.preprocess, "invert", None))
     return Samples(names=names, images=images), note
 

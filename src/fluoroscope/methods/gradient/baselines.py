@@ -12,6 +12,7 @@ from fluoroscope.errors import InputError, OptionError
 from fluoroscope.methods.attributing import input_axes
 from fluoroscope.methods.base import Batch
 from fluoroscope.model.source import Source
+from fluoroscope.model.tables import numbers_of
 from fluoroscope.model.texts import mask_token
 
 __all__ = ["BASELINE_HELP", "as_tensor", "baseline_of"]
@@ -32,7 +33,7 @@ def baseline_of(kind: Any, source: Source, batch: Batch) -> torch.Tensor:
         OptionError: no such kind, or one that needs positions where there are none.
         InputError: a tensor of another shape.
     """
-    value = source.value
+    value, kind = source.value, numbers_of(kind)
     if isinstance(kind, (int, float, np.number)) and not isinstance(kind, bool):
         return torch.full_like(value, float(kind))
     if isinstance(kind, str) and kind == "mean":
@@ -48,7 +49,8 @@ def baseline_of(kind: Any, source: Source, batch: Batch) -> torch.Tensor:
 
 
 def as_tensor(given: Any) -> torch.Tensor:
-    """A tensor from a tensor, an array or a list, not on any tape. Raises InputError where it holds NaN."""
+    """A tensor from a tensor, a table, an array or a list, not on any tape. Raises InputError where it holds NaN."""
+    given = numbers_of(given)
     tensor = given.detach() if isinstance(given, torch.Tensor) else torch.as_tensor(np.asarray(given))
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise InputError("the baseline holds NaN or infinity", got=f"shape {tuple(tensor.shape)}")

@@ -10,6 +10,7 @@ import torch
 from fluoroscope import axes as ax
 from fluoroscope.errors import OptionError
 from fluoroscope.methods.attributing import input_axes
+from fluoroscope.model.tables import numbers_of
 
 __all__ = ["baseline_of", "wants_mask"]
 
@@ -25,6 +26,7 @@ def baseline_of(tensor: torch.Tensor, baseline: Any, start: int = 0) -> torch.Te
     Raises:
         OptionError: no such baseline, or it does not fit the input.
     """
+    baseline = numbers_of(baseline)
     if isinstance(baseline, str):
         return _derived(tensor, baseline)
     if isinstance(baseline, (torch.Tensor, np.ndarray, list, tuple)):

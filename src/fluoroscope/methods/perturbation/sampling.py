@@ -26,6 +26,7 @@ from fluoroscope.model.fast_forward import PRECISION, PRECISIONS
 from fluoroscope.model.seeding import generator
 from fluoroscope.model.source import chosen_input
 from fluoroscope.model.study import Study
+from fluoroscope.model.tables import numbers_of
 from fluoroscope.model.texts import mask_token
 from fluoroscope.results import Array, Attribution
 
@@ -214,7 +215,7 @@ class CoalitionSampling(SegmentSampling):
         """The background as a tensor (B, ...), None where there is none. Raises OptionError where it does not fit."""
         if self.background is None:
             return None
-        rows = torch.as_tensor(self.background).to(tensor.device, tensor.dtype)
+        rows = torch.as_tensor(numbers_of(self.background)).to(tensor.device, tensor.dtype)
         if rows.ndim != tensor.ndim or rows.shape[1:] != tensor.shape[1:] or not len(rows):
             raise OptionError(
                 "the background does not fit the input",
