@@ -158,3 +158,15 @@ def test_a_column_without_effect_gets_nothing() -> None:
     found = fs.LIME(samples=2000, ridge=0)(Game(tangled), ones(6), target=0)
     assert abs(found.values[0, 3]) < 4 * found.errors[0, 3]
     assert found.values[0, 0] > 10 * found.errors[0, 0]
+
+
+def test_a_score_that_never_changes_leaves_nothing_to_rounding() -> None:
+    """A picture that is its own baseline: values and standard errors of 0, so that stop_error stops at once."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 14 * 14, 3)).eval()
+    for surrogate in ("linear", "tree"):
+        method = fs.LIME(samples=500, count=9, surrogate=surrogate, stop_error=0.05)
+        found = method(network, torch.zeros(1, 3, 16, 16), target=1)
+        assert not found.values.any()
+        assert found.meta["standard_error"] == 0
+        assert found.meta["evaluations"] < 100

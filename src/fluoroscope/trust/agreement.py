@@ -9,7 +9,7 @@ import numpy as np
 
 from fluoroscope.methods.base import option
 from fluoroscope.results import Array
-from fluoroscope.trust.check import Check, Measure, check
+from fluoroscope.trust.check import Check, Measure, check, mean
 from fluoroscope.trust.similarity import overlap, spearman
 from fluoroscope.trust.trial import Trial
 
@@ -58,10 +58,12 @@ class Agreement(Check):
 
     def verdict(self, row: str, found: Sequence[Measure], trial: Trial) -> str:
         """The method that it agrees with most, and least."""
-        means = {m.name: float(np.mean(m.values[row])) for m in found if m.name in trial.maps and m.name != row}
+        means = {m.name: mean(m.values[row]) for m in found if m.name in trial.maps and m.name != row}
         known = {name: v for name, v in means.items() if np.isfinite(v)}
-        if not known:
+        if not means:
             return "no other method to compare with"
+        if not known:
+            return "can't be told: constant maps have no order"
         most, least = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
         text = f"most like {most} ({known[most]:.2f})"
         return text if most == least else f"{text}, least like {least} ({known[least]:.2f})"

@@ -18,7 +18,7 @@ from fluoroscope.model.targets import TargetLike
 from fluoroscope.results import Array, Scorecard
 from fluoroscope.trust.trial import Trial
 
-__all__ = ["Check", "Measure", "advantage", "check", "mean", "scorecard", "standard_error"]
+__all__ = ["Check", "Measure", "advantage", "check", "gaps", "mean", "scorecard", "standard_error"]
 
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 """Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom."""
@@ -187,12 +187,17 @@ def advantage(measure: Measure, row: str, other: str) -> int | None:
     """1 where ``row`` does better than ``other`` on the same examples, -1 where worse, 0 where they can't be told
     apart (paired t-test at 5 %); None where there are fewer than two examples.
     """
-    way = -1.0 if measure.better == "low" else 1.0
-    gaps = way * (np.asarray(measure.values[row], float) - np.asarray(measure.values[other], float))
-    gaps = gaps[np.isfinite(gaps)]
-    if len(gaps) < 2:
+    found = gaps(measure, row, other)
+    if len(found) < 2:
         return None
-    freedom = len(gaps) - 1
+    freedom = len(found) - 1
     bound = STUDENT[freedom - 1] if freedom <= len(STUDENT) else 1.96 + 2.6 / freedom
-    doubt = bound * gaps.std(ddof=1) / np.sqrt(len(gaps))
-    return int(np.sign(gaps.mean())) if abs(gaps.mean()) > doubt else 0
+    doubt = bound * found.std(ddof=1) / np.sqrt(len(found))
+    return int(np.sign(found.mean())) if abs(found.mean()) > doubt else 0
+
+
+def gaps(measure: Measure, row: str, other: str) -> Array:
+    """By how much ``row`` does better than ``other``, on each example on which both have a number."""
+    way = -1.0 if measure.better == "low" else 1.0
+    found = way * (np.asarray(measure.values[row], float) - np.asarray(measure.values[other], float))
+    return np.asarray(found[np.isfinite(found)])

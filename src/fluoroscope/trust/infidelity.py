@@ -93,7 +93,8 @@ class Infidelity(Check):
     def verdict(self, row: str, found: Sequence[Measure], trial: Trial) -> str:
         """By the share left unexplained, against the controls."""
         said = argued(self.standing(row, found, trial), "it predicts how the score changes")
-        return f"{said} (leaves {mean(_share(found).values[row]):.0%} of the change unexplained)"
+        left = mean(_share(found).values[row])
+        return f"{said} (leaves {left:.0%} of the change unexplained)" if np.isfinite(left) else said
 
     def standing(self, row: str, found: Sequence[Measure], trial: Trial) -> str:
         """By the share left unexplained."""

@@ -13,7 +13,7 @@ from fluoroscope.methods.base import option
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.seeding import generator
 from fluoroscope.results import Array
-from fluoroscope.trust.check import Check, Measure, check
+from fluoroscope.trust.check import Check, Measure, check, mean
 from fluoroscope.trust.trial import Trial
 
 __all__ = ["MaxSensitivity"]
@@ -27,7 +27,7 @@ class MaxSensitivity(Check):
 
     estimated over ``samples`` uniform draws. Source: Yeh et al., *On the (In)fidelity and Sensitivity of Explanations*,
     NeurIPS 2019, definition 3.1, divided by the map's own length. ``radius`` is a share of the range of each input.
-    Lower is steadier. Cost: each method runs ``samples`` more times.
+    Lower is steadier; a map of zeros has no number. Cost: each method runs ``samples`` more times.
 
     Raises:
         NotApplicable: the input is whole numbers, which can't be changed a little.
@@ -44,7 +44,7 @@ class MaxSensitivity(Check):
         """One column: the greatest relative change, per example."""
         if not trial.inputs.main.is_floating_point():
             raise NotApplicable("whole numbers can't be changed a little", got=str(trial.inputs.main.dtype))
-        most = {row: np.zeros(trial.inputs.count) for row in trial.maps}
+        most = {row: np.full(trial.inputs.count, np.nan) for row in trial.maps}
         for number in range(self.samples):
             changed = self._changed(trial.inputs, number)
             for row, found in trial.maps.items():
@@ -65,13 +65,16 @@ class MaxSensitivity(Check):
 
     def verdict(self, row: str, found: Sequence[Measure], trial: Trial) -> str:
         """How much of the map a change of that size can turn around."""
-        mean = float(np.mean(found[0].values[row]))
-        steady = "steady" if mean < 0.5 else "unsteady"
-        return f"{steady}: a change of {self.radius:.0%} of the input's range changes the map by up to {mean:.0%}"
+        most = mean(found[0].values[row])
+        if not np.isfinite(most):
+            return "can't be told: its maps are empty"
+        steady = "steady" if most < 0.5 else "unsteady"
+        draws = f"the greatest of {self.samples} draws, mean over inputs"
+        return f"{steady}: a change of {self.radius:.0%} of the input's range changes the map by {most:.0%} ({draws})"
 
 
 def _change(before: Array, after: Array) -> Array:
     a, b = (np.nan_to_num(m.astype(np.float64)).reshape(len(m), -1) for m in (before, after))
     length = np.linalg.norm(a, axis=1)
     moved = np.linalg.norm(b - a, axis=1)
-    return np.asarray(np.divide(moved, length, out=np.zeros(len(a)), where=length > 0))
+    return np.asarray(np.divide(moved, length, out=np.full(len(a), np.nan), where=length > 0))

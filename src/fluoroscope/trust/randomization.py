@@ -105,7 +105,8 @@ class Randomization(Check):
         trial.facts["cascade"] = {r: [_number(s) for s in v] for r, v in steps.items()}
         controls = self._controls(trial)
         likeness = {r: _alike(before[r], last[r], ssim) for r in before}
-        found = [Measure(TOP, {r: v[0] for r, v in steps.items()} | controls, "", "low")]
+        first = ALL if len(cascade) == 1 and self._shares()[0] == 1 else TOP
+        found = [Measure(first, {r: v[0] for r, v in steps.items()} | controls, "", "low")]
         if len(cascade) > 1:
             found.append(Measure(ALL, {r: v[-1] for r, v in steps.items()} | controls, "", "low"))
         found.append(Measure(LIKENESS, likeness | controls, "", "low"))
@@ -146,17 +147,17 @@ class Randomization(Check):
 
     def verdict(self, row: str, found: Sequence[Measure], trial: Trial) -> str:
         """By the rank correlation with the top layers random: below or above one half, beyond two standard errors."""
-        values = next(m for m in found if m.name == TOP).values[row]
+        values = found[0].values[row]
         kept = values[np.isfinite(values)]
         if not len(kept):
             return "can't be told: its maps are empty"
         mean, doubt = float(kept.mean()), standard_error(kept)
-        number = f"(rank correlation {mean:.2f} once the top layers are random)"
+        number = f"(rank correlation {mean:.2f} once {'all' if found[0].name == ALL else 'the top'} layers are random)"
         if len(kept) > 1 and abs(mean - LIMIT) <= 2 * doubt:
             return f"not decided: the map changes only in part {number}"
         if mean < LIMIT:
             return f"passes: the map changes when the network's weights do {number}"
-        end = found[1].values[row] if found[1].name == ALL else np.array([1.0 if self.shares[0] == 1 else np.nan])
+        end = next((m.values[row] for m in found if m.name == ALL), np.full(1, np.nan))
         if average(end) >= LIMIT:
             return f"fails: the map hardly depends on what the network learned {number}"
         return f"fails: the map hardly notices that the layers next to the output lost what they learned {number}"

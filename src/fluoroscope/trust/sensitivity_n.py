@@ -81,7 +81,8 @@ class SensitivityN(Check):
     def verdict(self, row: str, found: Sequence[Measure], trial: Trial) -> str:
         """By the mean of the sizes, against the controls."""
         said = argued(self.standing(row, found, trial), "its values add up as the score does")
-        return f"{said} (mean correlation {mean(_together(found)[row]):.2f})"
+        middle = mean(_together(found)[row])
+        return f"{said} (mean correlation {middle:.2f})" if np.isfinite(middle) else said
 
     def standing(self, row: str, found: Sequence[Measure], trial: Trial) -> str:
         """By the mean of the sizes."""

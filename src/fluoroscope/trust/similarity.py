@@ -69,7 +69,12 @@ def _windows(values: Array) -> Array:
 
 
 def overlap(first: Array, second: Array, share: float) -> float:
-    """Intersection over union of the strongest ``share`` of the cells of two maps; of equal values the first count."""
+    """Intersection over union of the strongest ``share`` of the cells of two maps; of equal values the first count.
+    Constant maps as in :func:`spearman`.
+    """
+    flat = bool(np.ptp(first) == 0), bool(np.ptp(second) == 0)
+    if any(flat):
+        return float("nan") if all(flat) else 0.0
     count = max(1, round(share * first.size))
     a, b = (set(np.argsort(-np.ravel(m), kind="stable")[:count].tolist()) for m in (first, second))
     return len(a & b) / len(a | b)

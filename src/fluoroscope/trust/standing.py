@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fluoroscope.trust.check import Measure, advantage
+import numpy as np
+
+from fluoroscope.trust.check import Measure, advantage, gaps
 from fluoroscope.trust.trial import EDGES, Trial
 
 __all__ = ["argued", "standing"]
@@ -10,9 +12,12 @@ __all__ = ["argued", "standing"]
 
 def standing(measure: Measure, row: str, trial: Trial) -> str:
     """How a row stands to the random map of its resolution and to the edge detector, in a few words."""
-    control, count = trial.chance(row), trial.inputs.count
+    control = trial.chance(row)
+    if not np.isfinite(np.asarray(measure.values[row], float)).any():
+        return "no answer (its values or the score do not vary)"
     if control not in measure.values:
         return "not compared with controls"
+    count = len(gaps(measure, row, control))
     found = advantage(measure, row, control)
     if found is None:
         return "not told apart from a random map by one input"

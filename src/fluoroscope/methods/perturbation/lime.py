@@ -81,7 +81,7 @@ class LIME(CoalitionSampling):
 
     def fit(self, masks: Array, scores: Array) -> Estimate:
         """The surrogate's values and standard errors (K, M) for masks (S, M) and the scores (S, K) they had."""
-        weights = self.weights(masks)
+        weights, scores = self.weights(masks), scores - scores[:1]  # so that equal scores leave nothing to rounding
         if self.surrogate == "tree":
             return Estimate(*fitted_tree(masks, scores, weights, self.depth))
         return Estimate(*fitted_line(masks, scores, weights, self.ridge))
