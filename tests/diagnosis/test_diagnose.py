@@ -213,7 +213,7 @@ def test_a_recorded_run_is_diagnosed_from_its_folder_and_alive(tmp_path: Path) -
     for found in (alive, fs.diagnose(tmp_path / "one"), fs.diagnose(str(tmp_path)), fs.diagnose(run.read())):
         told = {f.title: f.layers for f in found.of("unchanged-parameters")}
         assert told == {"No optimizer holds parameters": ("0.weight",), "Parameters are frozen": ("0.bias",)}
-    with pytest.raises(InputError, match="holds 0 runs"):
+    with pytest.raises(InputError, match="there is no run of that name"):
         fs.diagnose(_made(tmp_path / "empty"))
 
 
