@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 
 from fluoroscope.errors import OptionError
+from fluoroscope.render import design
 from fluoroscope.render.figures import draw
 from fluoroscope.results import Finding, Findings, History, Series, TensorHistograms, TensorHistory
 from fluoroscope.results.envelope import envelope, moving_average
@@ -270,3 +271,16 @@ def test_a_legend_names_every_line_or_says_how_many_are_left_out():
         said = [text.get_text() for text in ax.get_legend().get_texts()]
         assert len([t for t in said if t.startswith("loss/")]) == named
         assert (f"and {count - named} more" in said) == (count > named)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_no_ridge_and_no_curve_sinks_into_the_ground(dark):
+    ground = design.theme(dark).surface
+    figure = tensors().plot(layer="a.weight", dark=dark).figure
+    lines = [to_rgb(c) for ax in figure.axes for p in ax.get_lines() if (c := p.get_color()) != "none"]
+    ridges = [
+        e[:3] for ax in figure.axes for c in (*ax.collections, *ax.patches) for e in np.atleast_2d(c.get_edgecolor())
+    ]
+    shown = [c for c in (*lines, *ridges) if np.ptp(c) > 0.15]  # what has a hue, which grid lines have not
+    assert len(shown) >= 4
+    assert min(design.contrast(np.array(c), ground) for c in shown) > 1.9

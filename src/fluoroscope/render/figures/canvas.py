@@ -37,7 +37,7 @@ __all__ = ["Picture", "heading", "inches_of", "new_figure", "plain", "quiet", "s
 DPI = 120
 SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", "Hiragino Sans", "Noto Sans")
 REMARKS = 6  # of a result, below its figure
-CHARACTERS_PER_INCH = 14.5  # of the smallest type, as it runs on average
+CHARACTERS_PER_INCH = 13.0  # of the smallest type, as it runs on average
 
 
 class Picture(Figure):

@@ -231,7 +231,8 @@ def _draw_ridges(ax: Axes, steps: Array, edges: Array, counts: Array, theme: The
     shares = shares[:, first:last] / shares.max() * 3.4
     xs = np.arange(first, last) + 0.5
     base = -np.arange(len(chosen), dtype=float)
-    colors = design.color_at("sequential", np.linspace(0.22, 0.72, len(chosen)))
+    oldest, latest = (0.22, 0.72) if theme.name == "light" else (0.5, 0.92)  # no ridge sinks into the ground
+    colors = design.color_at("sequential", np.linspace(oldest, latest, len(chosen)))
     for i, row in enumerate(shares):
         outline = np.column_stack([np.r_[xs[0], xs, xs[-1]], np.r_[0, row, 0] + base[i]])
         style: dict[str, Any] = {"facecolor": theme.surface, "edgecolor": [colors[i]], "linewidth": 1.2}

@@ -134,7 +134,9 @@ class TensorSummaryDrawing(Drawing):
             first = ("relative", "relative change") if compared_ones else ("std", "standard deviation")
             _points(spread, tensors, first[0], colors, theme, first[1])
             if any(t.statistics.get(first[0], 0) > 0 for t in tensors):
-                spread.set_yscale("log", nonpositive="mask")
+                spread.set_yscale("log", nonpositive="mask", subs=(2, 5))  # more would touch one another
+                low, high = spread.get_ylim()
+                spread.yaxis.set_minor_formatter(lambda v, _: number(v) if high < 30 * low else "")
             second = ("cosine", "cosine of before and after") if compared_ones else ("zero_share", "near zero")
             _points(zeros, tensors, second[0], colors, theme, second[1])
             if not compared_ones:
