@@ -128,8 +128,8 @@ def test_baselines_of_every_kind() -> None:
         distance = np.abs(found.values - reference(model, x, expected, 1, 250)).max()
         assert distance < 0.05 * np.abs(found.values).max(), name
     constant = torch.full((1, 2, 8, 8), 0.7, dtype=torch.float64)
-    assert np.abs(fs.IntegratedGradients(baseline="blurred")(model, constant, target=1).values).max() < 1e-14
-    blurred = fs.IntegratedGradients(baseline="blurred")(model, x, target=1)
+    assert np.abs(fs.IntegratedGradients(baseline="blur")(model, constant, target=1).values).max() < 1e-14
+    blurred = fs.IntegratedGradients(baseline="blur")(model, x, target=1)
     assert blurred.meta["completeness_error"] < 0.01
     with pytest.raises(OptionError, match="no such baseline"):
         fs.IntegratedGradients(baseline="black")(model, x, target=1)

@@ -345,7 +345,7 @@ def test_a_batch_equals_its_examples_and_the_network_is_as_before(rule: str) -> 
     model, x = made(Residual).train(), normal(3, 2, 6, 6)
     model.a.weight.grad = torch.ones_like(model.a.weight)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    method = fs.DeepLIFT(rule=rule, baseline="blurred")
+    method = fs.DeepLIFT(rule=rule, baseline="blur")
     found = method(model, x, target=[1, 0, 1]).values
     singles = [method(model, x[i : i + 1], target=k).values[0] for i, k in enumerate((1, 0, 1))]
     np.testing.assert_allclose(found, np.stack(singles), rtol=1e-9, atol=1e-13)

@@ -250,6 +250,7 @@ def check_option(method: Any, f: dataclasses.Field[Any]) -> None:
             f"{method.title}: option {f.name!r} has no such choice",
             got=value,
             expected="one of " + ", ".join(map(repr, choices)),
+            nearest=nearest(str(value), map(str, choices)),
         )
     if value is None or (low is None and high is None):
         return

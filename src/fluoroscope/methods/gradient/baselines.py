@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from fluoroscope import axes as ax
-from fluoroscope.errors import InputError, OptionError
+from fluoroscope.errors import InputError, OptionError, nearest
 from fluoroscope.methods.attributing import input_axes
 from fluoroscope.methods.base import Batch
 from fluoroscope.model.source import Source
@@ -17,7 +17,7 @@ from fluoroscope.model.texts import mask_token
 
 __all__ = ["BASELINE_HELP", "as_tensor", "baseline_of"]
 
-BASELINE_HELP = "where the path begins: a number, 'mean', 'blurred', 'mask', or a tensor (of token numbers for texts)"
+BASELINE_HELP = "where the path begins: a number, 'mean', 'blur', 'mask', or a tensor (of token numbers for texts)"
 BLUR = 1 / 10
 
 
@@ -25,7 +25,7 @@ def baseline_of(kind: Any, source: Source, batch: Batch) -> torch.Tensor:
     """The baseline (N, ...) of a batch's examples.
 
     A number fills it (0 is zero *after* preprocessing; for tokens the zero vector). ``"mean"`` is each channel's mean
-    over the example's own positions, ``"blurred"`` the example after a Gaussian of a tenth of each side, ``"mask"`` the
+    over the example's own positions, ``"blur"`` the example after a Gaussian of a tenth of each side, ``"mask"`` the
     tokenizer's mask token at every place of a text. A tensor is taken as it is: one example's shape, or one baseline
     for each example. Whole numbers are looked up by the network's own embedding.
 
@@ -39,13 +39,18 @@ def baseline_of(kind: Any, source: Source, batch: Batch) -> torch.Tensor:
     if isinstance(kind, str) and kind == "mean":
         places = _places(source, kind)
         return value.mean(places, keepdim=True).expand_as(value).contiguous()
-    if isinstance(kind, str) and kind == "blurred":
+    if isinstance(kind, str) and kind == "blur":
         return _blurred(value, _places(source, kind))
     if isinstance(kind, str) and kind == "mask":
         return _masked(source)
     if isinstance(kind, (torch.Tensor, np.ndarray, list)):
         return _given(as_tensor(kind), source, batch)
-    raise OptionError("no such baseline", got=kind, expected="a number, 'mean', 'blurred', 'mask' or a tensor")
+    raise OptionError(
+        "no such baseline",
+        got=kind,
+        expected="a number, 'mean', 'blur', 'mask' or a tensor",
+        nearest=nearest(str(kind), ("mean", "blur", "mask")),
+    )
 
 
 def as_tensor(given: Any) -> torch.Tensor:

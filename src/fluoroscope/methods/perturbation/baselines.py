@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from fluoroscope import axes as ax
-from fluoroscope.errors import OptionError
+from fluoroscope.errors import OptionError, nearest
 from fluoroscope.methods.attributing import input_axes
 from fluoroscope.model.tables import numbers_of
 
@@ -89,4 +89,5 @@ def _unknown(baseline: Any) -> OptionError:
         "there is no such baseline",
         got=baseline if isinstance(baseline, str) else type(baseline).__name__,
         expected="a number, 'mean', 'blur', 'mask' (of tokens), or a tensor shaped like an example",
+        nearest=nearest(str(baseline), ("mean", "blur", "mask")),
     )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from fluoroscope import axes as ax
-from fluoroscope.errors import OptionError
+from fluoroscope.errors import OptionError, nearest
 from fluoroscope.methods.attributing import attribution, note_empty_maps
 from fluoroscope.methods.base import Batch, Method, option
 from fluoroscope.methods.perturbation.baselines import baseline_of, wants_mask
@@ -98,7 +98,8 @@ class Covering(Method):
             shape[channel] = len(kind)
             return torch.tensor(kind, dtype=main.dtype, device=main.device).view(shape).expand_as(main)
         if isinstance(kind, str) and kind not in ("mean", "blur"):
-            raise OptionError(f"{self.title}: there is no such baseline", got=kind, expected=MASKING)
+            near = nearest(kind, ("mean", "blur", "noise", "mask"))
+            raise OptionError(f"{self.title}: there is no such baseline", got=kind, expected=MASKING, nearest=near)
         return baseline_of(main, kind, start)
 
     def _noise(self, main: torch.Tensor, place: Layout, start: int) -> torch.Tensor:
