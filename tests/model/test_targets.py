@@ -12,6 +12,7 @@ from fluoroscope.model.inputs import prepare_inputs
 from fluoroscope.model.outputs import main_output, map_first_tensor
 from fluoroscope.model.subject import as_subject
 from fluoroscope.model.targets import Region, Target
+from fluoroscope.model.tasks import Detection, Similarity, Token
 
 CLASSES = ["cat, tabby", "dog", "dog house"]
 
@@ -105,6 +106,36 @@ def test_what_a_region_and_a_name_could_be_is_told() -> None:
         pick(Region(1, torch.zeros(4, 4, dtype=torch.bool)), output)
     with pytest.raises(TargetError, match="a class name: cat, tabby, dog, dog house"):
         pick("zebra", OUTPUT)
+
+
+def test_categories_of_regions_tokens_and_boxes_have_names() -> None:
+    dense, mask = torch.arange(24.0).reshape(2, 3, 2, 2), torch.tensor([[True, False], [True, True]])
+    named = pick(Region("dog", mask), dense)
+    assert named.scores.tolist() == pick(Region(1, mask), dense).scores.tolist() == [4.0 + 6 + 7, 16.0 + 18 + 19]
+    tokens, boxes = torch.arange(12.0).reshape(2, 2, 3), torch.tensor([[[0.0, 0, 1, 1]]]).expand(2, 1, 4)
+    assert pick(Token(["dog", "tabby"], 0), tokens).scores.tolist() == [1.0, 6.0]
+    scores = torch.tensor([[[1.0, 2, 3]], [[4.0, 5, 6]]])
+    found = Target(Detection("dog", (0, 0, 1, 1)), 2, CLASSES.__getitem__, CLASSES).pick(scores, (scores, boxes))
+    assert found.scores.tolist() == [2.0, 5.0]
+    with pytest.raises(TargetError, match="'dog'"):
+        pick(Region("dogg", mask), dense)
+    with pytest.raises(TargetError, match="names of the classes are not known"):
+        Target(Region("dog", mask), 2, str)
+    with pytest.raises(TargetError, match="names of the classes are not known"):
+        Token("dog")(tokens)
+
+
+def test_labels_of_regions_and_references_are_short() -> None:
+    dense, masks = torch.rand(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.bool)
+    masks[0, :2], masks[1, 0] = True, True
+    assert pick(Region("dog", masks[0]), dense).labels == (("dog, region of 8 positions",),) * 2
+    assert pick(Region(1), dense).labels == (("dog, all positions",),) * 2
+    each = Target(Region(1, masks), 2, CLASSES.__getitem__, CLASSES)
+    assert each.pick(dense).labels == (("dog, region of 8 positions",), ("dog, region of 4 positions",))
+    assert each.description == "dog, regions of 4 to 8 positions"
+    assert each.part(1, 2).pick(dense[1:]).labels == (("dog, region of 4 positions",),)
+    likeness = pick(Similarity(torch.rand(300)), torch.rand(2, 300))
+    assert likeness.labels == (("cosine, reference (300,)",),) * 2
 
 
 def test_a_table_of_another_library_is_told_how() -> None:

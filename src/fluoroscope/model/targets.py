@@ -25,13 +25,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
 
 from fluoroscope.errors import NumericalError, TargetError, nearest
+from fluoroscope.model.tasks import Detection, Token
 
 __all__ = ["Picked", "Region", "RowTarget", "Target", "TargetLike", "class_scores"]
 
@@ -41,9 +42,12 @@ TargetLike = Any
 
 @dataclass(frozen=True)
 class Region:
-    """Sum of a category's scores over ``mask`` (H, W), or (N, H, W) for each example; all positions without a mask."""
+    """Sum of a category's scores over ``mask`` (H, W), or (N, H, W) for each example; all positions without a mask.
 
-    category: int
+    The category is a number, or its name where the names of the classes are known.
+    """
+
+    category: int | str
     mask: Any = None
 
 
@@ -115,7 +119,20 @@ class Target:
             return str(wanted.tolist()) if wanted.size <= 16 else f"one of {wanted.size} per example"
         if isinstance(wanted, torch.Tensor):
             return f"{'mask' if wanted.dtype == torch.bool else 'direction'} {tuple(wanted.shape)}"
-        return getattr(wanted, "__qualname__", None) or repr(wanted)
+        if isinstance(wanted, Region):
+            return f"{self.name_of(int(wanted.category))}, {self._extent(wanted.mask)}"
+        return getattr(wanted, "__qualname__", None) or str(wanted)
+
+    def _extent(self, mask: Any) -> str:
+        """How large a region is; from the first to the last of these examples where it has a mask for each of them."""
+        if mask is None:
+            return "all positions"
+        sizes = torch.as_tensor(mask) != 0
+        if sizes.ndim < 3:
+            return f"region of {int(sizes.sum())} positions"
+        counts = [int(sizes[row].sum()) for row in self.rows] if len(sizes) == self.total else [int(sizes.sum())]
+        low, high = min(counts), max(counts)
+        return f"region of {low} positions" if low == high else f"regions of {low} to {high} positions"
 
     def more_than(self, picked: Picked) -> int | None:
         """How many outputs there are, where ``topK`` asks for more of them; else None."""
@@ -138,7 +155,9 @@ class Target:
             return torch.from_numpy(wanted)
         if isinstance(wanted, (list, tuple, range, np.ndarray)):
             return self._list(wanted, count, classes)
-        if isinstance(wanted, (str, Region)) or callable(wanted):
+        if isinstance(wanted, (Region, Token, Detection)):
+            return replace(wanted, category=_numbered(wanted.category, classes))
+        if isinstance(wanted, str) or callable(wanted):
             return wanted
         raise TargetError(
             "a target of this type is not understood",
@@ -147,10 +166,8 @@ class Target:
         )
 
     def _list(self, wanted: Any, count: int, classes: Sequence[str] | None) -> np.ndarray[Any, Any]:
-        if any(isinstance(w, str) for w in wanted):
-            wanted = [_class_number(w, classes) if isinstance(w, str) else w for w in wanted]
         try:
-            numbers = np.asarray(wanted)
+            numbers = np.asarray(_numbered(wanted, classes))
         except ValueError as error:
             raise TargetError(
                 "the list of targets is ragged", got=str(error), expected="(N,) or (N, K) class numbers"
@@ -176,7 +193,7 @@ class Target:
             picked = Picked(
                 scores,
                 np.full(tuple(scores.shape), -1),
-                tuple((self.description,) * (scores.shape[1] if scores.ndim > 1 else 1) for _ in range(len(scores))),
+                self._labels(len(scores), scores.shape[1] if scores.ndim > 1 else 1),
             )
         else:
             picked = self._classes(class_scores(output))
@@ -187,6 +204,12 @@ class Target:
                 got=f"{bad} of {picked.scores.numel()} scores NaN or infinite",
             )
         return picked
+
+    def _labels(self, count: int, each: int) -> tuple[tuple[str, ...], ...]:
+        """Labels of ``count`` scores of a target that is no class, ``each`` per example."""
+        if isinstance(self.wanted, Region) and count == len(self.rows):
+            return tuple((self._of([row]).description,) * each for row in range(count))
+        return ((self.description,) * each,) * count
 
     def _classes(self, scores: torch.Tensor) -> Picked:
         if isinstance(self.wanted, str):
@@ -226,13 +249,14 @@ class Target:
         return scores
 
     def _region(self, output: torch.Tensor, region: Region) -> torch.Tensor:
-        if output.ndim < 3 or not 0 <= region.category < output.shape[1]:
+        category = int(region.category)
+        if output.ndim < 3 or not 0 <= category < output.shape[1]:
             raise TargetError(
                 "the region does not fit the output",
-                got=f"category {region.category}, output {tuple(output.shape)}",
+                got=f"category {category}, output {tuple(output.shape)}",
                 expected=f"category 0 to {output.shape[1] - 1}" if output.ndim >= 3 else "an output (N, C, H, W)",
             )
-        scores = output[:, region.category]
+        scores = output[:, category]
         if region.mask is None:
             return scores.flatten(1).sum(1)
         mask = torch.as_tensor(region.mask)
@@ -257,6 +281,15 @@ class Target:
 
 def _is_rank(text: str | bytes) -> bool:
     return isinstance(text, str) and (text == "predicted" or re.fullmatch(r"top[1-9]\d*", text) is not None)
+
+
+def _numbered(wanted: Any, classes: Sequence[str] | None) -> Any:
+    """A class or a list of them, names replaced by numbers."""
+    if isinstance(wanted, str):
+        return _class_number(wanted, classes)
+    if isinstance(wanted, (list, tuple)) and any(isinstance(w, str) for w in wanted):
+        return [_numbered(w, classes) for w in wanted]
+    return wanted
 
 
 def _class_number(name: str, classes: Sequence[str] | None) -> int:

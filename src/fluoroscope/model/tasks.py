@@ -23,13 +23,14 @@ __all__ = ["Detection", "Similarity", "Token"]
 class Token:
     """Score of ``category`` at ``position`` of an output (N, L, V): a masked word, a tag of one token, the next token.
 
-    Both may be lists with an entry for each example. Negative positions count from the end.
+    Both may be lists with an entry for each example. Categories are numbers, or names where those of the classes are
+    known. Negative positions count from the end.
 
     Raises:
         TargetError: the output is not (N, L, V), or the position or category lies outside of it.
     """
 
-    category: int | Sequence[int]
+    category: int | str | Sequence[int | str]
     position: int | Sequence[int] = -1
 
     def of(self, rows: Sequence[int], count: int) -> Self:
@@ -59,6 +60,10 @@ class Similarity:
 
     reference: Any
     measure: str = "cosine"
+
+    def __str__(self) -> str:
+        """What a map is labelled with; the reference's numbers are not."""
+        return f"{self.measure}, reference {tuple(torch.as_tensor(self.reference).shape)}"
 
     def of(self, rows: Sequence[int], count: int) -> Self:
         """That of the examples ``rows``."""
@@ -103,13 +108,14 @@ class Detection:
     objectness term, which few detectors give. It understands ``logits``/``pred_logits`` (N, Q, C) with ``pred_boxes``
     (centre, size) in the unit square (DETR), pairs (scores (N, Q, C), boxes (N, Q, 4)) with corners, and lists of
     ``{"boxes", "scores", "labels"}`` with one dict per example. ``form`` says how boxes are written where this is not
-    the detector's usual way. The box is given in the same unit.
+    the detector's usual way. The box is given in the same unit. The category is a number, or its name where those of
+    classes are known.
 
     Raises:
         TargetError: an output that is none of these, a category outside of it, or a box that is no box.
     """
 
-    category: int
+    category: int | str
     box: Any
     form: str | None = None
     overlap: bool = False
@@ -121,7 +127,7 @@ class Detection:
 
     def __call__(self, output: Any) -> torch.Tensor:
         """(N,) scores."""
-        found = _detections(output, self.category, self.form)
+        found = _detections(output, _number(self.category), self.form)
         wanted = torch.as_tensor(self.box, dtype=torch.float32)
         wanted = wanted.expand(len(found), 4) if wanted.shape in ((4,), (1, 4)) else wanted
         if wanted.shape != (len(found), 4) or not bool((wanted[:, 2:] > wanted[:, :2]).all()):
@@ -203,16 +209,28 @@ def _chances(scores: torch.Tensor) -> torch.Tensor:
     return scores if float(low) >= 0 and float(high) <= 1 else scores.softmax(2)
 
 
-def _taken(given: int | Sequence[int], rows: Sequence[int], count: int) -> int | Sequence[int]:
-    if isinstance(given, int):
+def _number(category: int | str) -> int:
+    """The number of a category; of a name it was found already where the network's classes have names."""
+    if isinstance(category, str):
+        raise TargetError(
+            "the target's category is a name, and the names of the classes are not known",
+            got=category,
+            remedy="call a method with it and fs.Subject(model, classes=[...]), or give the number",
+        )
+    return int(category)
+
+
+def _taken(given: Any, rows: Sequence[int], count: int) -> Any:
+    if isinstance(given, (int, str)):
         return given
     if len(given) != count:
         raise TargetError("one entry for each example is needed", got=len(given), expected=count)
-    return [int(given[row]) for row in rows]
+    return [given[row] for row in rows]
 
 
-def _numbers(given: int | Sequence[int], count: int, size: int) -> torch.Tensor:
-    numbers = torch.as_tensor([given] * count if isinstance(given, int) else list(given))
+def _numbers(given: int | str | Sequence[int | str], count: int, size: int) -> torch.Tensor:
+    each = [given] * count if isinstance(given, (int, str)) else given
+    numbers = torch.as_tensor([_number(one) for one in each])
     if len(numbers) != count or int(numbers.min()) < -size or int(numbers.max()) >= size:
         raise TargetError("a position or category is out of range", got=numbers.tolist(), expected=f"0 to {size - 1}")
     return numbers % size
