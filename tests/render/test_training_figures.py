@@ -284,3 +284,14 @@ def test_no_ridge_and_no_curve_sinks_into_the_ground(dark):
     shown = [c for c in (*lines, *ridges) if np.ptp(c) > 0.15]  # what has a hue, which grid lines have not
     assert len(shown) >= 4
     assert min(design.contrast(np.array(c), ground) for c in shown) > 1.9
+
+
+def test_bytes_that_hardly_differ_have_ticks_that_do():
+    series = Series(steps=np.arange(5), values=np.linspace(352_340_000, 352_470_000, 5), unit="bytes", group="memory")
+    figure = Figure()
+    ax = draw(History(series={"memory/process": series}), figure.subplots())
+    figure.draw_without_rendering()
+    marks = [t.get_text() for t in ax.get_yticklabels()]
+    assert len(set(marks)) == len(marks) > 3
+    assert all(m.endswith("MB") for m in marks)
+    assert "352 MB" in texts(ax)  # the last value

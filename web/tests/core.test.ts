@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { halves } from '../src/core/blobs';
 import { logTicks, nearestIndex, spansDecades } from '../src/core/curves';
-import { bytes, counted, format, measured, percent, short, shortened, ticks, whole } from '../src/core/numbers';
+import { bytes, counted, digitsOf, format, measured, percent, short, shortened, ticks, whole } from '../src/core/numbers';
 import { along, css, scaleOf } from '../src/core/palette';
 import { contour, peakOf, positions, resample } from '../src/core/raster';
 import { middle, readAt } from '../src/core/reading';
@@ -94,6 +94,14 @@ test('numbers read well', () => {
 });
 
 describe('curves', () => {
+  test('neighbouring ticks read differently', () => {
+    const marks = ticks(351_900_000, 352_300_000, 4);
+    expect(new Set(marks.map((v) => bytes(v, digitsOf(marks)))).size).toBe(marks.length);
+    expect(digitsOf([0, 2, 4])).toBe(3);
+    expect(digitsOf([7])).toBe(3);
+    expect(digitsOf([0.3401, 0.3402, 0.3403])).toBe(4);
+  });
+
   test('ranges and ticks', () => {
     expect(ticks(0, 10, 5)).toEqual([0, 2, 4, 6, 8, 10]);
     expect(ticks(1, 160, 2)).toEqual([50, 100, 150]); // one number is no scale

@@ -43,12 +43,12 @@ export function counted(count: number, word: string): string {
 
 const PREFIXES: [number, string][] = [[1e12, 'T'], [1e9, 'G'], [1e6, 'M'], [1e3, 'k']];
 
-/** A large count in three digits: 25.6 M, 4.1 G. */
-export function short(value: number): string {
+/** A large count in three digits, or as many as are asked for: 25.6 M, 4.1 G. */
+export function short(value: number, digits = 3): string {
   for (const [size, prefix] of PREFIXES) {
-    if (Math.abs(value) >= size) return `${signed(trimmed((value / size).toPrecision(3)))}${THIN}${prefix}`;
+    if (Math.abs(value) >= size) return `${signed(trimmed((value / size).toPrecision(digits)))}${THIN}${prefix}`;
   }
-  return format(value, 3);
+  return format(value, digits);
 }
 
 /** Seconds as people say them: 45 s, 12 min, 3 h 20 min, 2 d 4 h. */
@@ -61,9 +61,9 @@ export function duration(seconds: number): string {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** Bytes in three digits. */
-export function bytes(value: number): string {
-  return value < 1000 ? `${whole(value)} B` : `${short(value)}B`;
+/** Bytes in three digits, or as many as are asked for. */
+export function bytes(value: number, digits = 3): string {
+  return value < 1000 ? `${whole(value)} B` : `${short(value, digits)}B`;
 }
 
 /** A value with its unit: 490 MB for bytes, 0.0125 s. */
@@ -101,4 +101,12 @@ export function shortened(text: string, most: number): string {
   if (text.length <= most) return text;
   const tail = Math.floor((most - 1) / 2);
   return `${text.slice(0, most - 1 - tail)}…${text.slice(text.length - tail)}`;
+}
+
+/** How many digits tell each of `marks` from the next: three at least. */
+export function digitsOf(marks: number[]): number {
+  if (marks.length < 2) return 3;
+  const most = Math.max(...marks.map(Math.abs));
+  const step = Math.min(...marks.slice(1).map((v, i) => Math.abs(v - marks[i])));
+  return step > 0 ? Math.min(15, Math.max(3, 1 + Math.floor(Math.log10(most) + 1e-9) - Math.floor(Math.log10(step) + 1e-9))) : 3;
 }

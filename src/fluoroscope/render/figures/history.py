@@ -13,7 +13,7 @@ from fluoroscope.errors import OptionError, nearest
 from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain, quiet
 from fluoroscope.render.figures.curves import Points, Smoothing, draw_curve, draw_gaps, points_of
-from fluoroscope.render.figures.label import amount, clean, number, shortened, title
+from fluoroscope.render.figures.label import amount, byte_label, clean, number, shortened, title
 from fluoroscope.render.figures.registry import Drawing, drawing
 from fluoroscope.render.figures.spreads import draw_spreads
 from fluoroscope.results.course import HELD_OUT, best_step, higher_is_better, is_limit, overfitting_onset, pairs
@@ -32,6 +32,9 @@ MOST = 24  # pairs of axes on one figure
 STYLES = ("-", "--", ":", "-.")
 TIMES = ((2 * 86400, 86400, "days"), (7200, 3600, "hours"), (180, 60, "minutes"))
 Curves = dict[str, "Series"]
+AMONG = 5
+"""Most entries of a legend that lies among the curves; a longer one stands beside them."""
+
 ENTRIES = 12
 """Most entries of a legend; of more lines some are named, and how many are not is said."""
 
@@ -154,7 +157,7 @@ class HistoryDrawing(Drawing):
         if all(p.unit == "share" for p in drawn):
             ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g} %")
         if all(p.unit == "bytes" for p in drawn):
-            ax.yaxis.set_major_formatter(lambda v, _: f"{amount(v)}B" if v else "0")
+            ax.yaxis.set_major_formatter(byte_label(ax.yaxis))
         _legend(ax, drawn, name, theme)
         units = sorted({p.unit for p in drawn if p.unit and p.unit not in ("share", "bytes")})
         detail = [*(shortened(u, 30) for u in units), *(["logarithmic"] if log else [])]
@@ -278,7 +281,7 @@ def _marks(ax: Axes, result: History, curves: Curves, found: dict[str, Points], 
         )
         if len(held_out) > 2:
             continue
-        text = f"best {100 * at[1]:.3g} %" if series.unit == "share" else f"best {number(at[1])}"
+        text = f"best {_measured(at[1], series.unit)}"
         ax.annotate(text, at, (6, -12), textcoords="offset points", color=theme.text, **style)
         onset = overfitting_onset(result.series[pair.trained], series, high) if pair.trained else None
         if onset is not None:
@@ -298,7 +301,7 @@ def _legend(ax: Axes, drawn: list[Points], name: str, theme: Theme) -> None:
         return
     handles = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
     place: dict[str, Any] = {"loc": "best"}
-    if len(handles) > len(theme.series):
+    if len(handles) > AMONG:
         place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # so many curves leave no room among them
         if len(handles) > ENTRIES:
             left = len(handles) - (ENTRIES - 1)
@@ -323,5 +326,11 @@ def _last_value(ax: Axes, points: Points, theme: Theme) -> None:
             "va": "center",
             "parse_math": False,
         }
-        text = f"{100 * value:.3g} %" if points.unit == "share" else number(value)
+        text = _measured(value, points.unit)
         ax.annotate(text, (points.xs[-1], value), (5, 0), textcoords="offset points", annotation_clip=False, **style)
+
+
+def _measured(value: float, unit: str) -> str:
+    if unit == "bytes":
+        return f"{amount(value)}B"
+    return f"{100 * value:.3g} %" if unit == "share" else number(value)

@@ -7,16 +7,20 @@ would read as mathematics. All text passes here and is set with ``parse_math=Fal
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fluoroscope.render import design
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
     from fluoroscope.render.design import Theme
 
-__all__ = ["amount", "clean", "note", "number", "plural", "shortened", "title"]
+__all__ = ["amount", "byte_label", "clean", "note", "number", "plural", "shortened", "title"]
 
 
 def clean(text: str) -> str:
@@ -41,12 +45,24 @@ def number(value: float) -> str:
     return (f"{value:.3g}" if abs(value) < 1 else f"{value:.4g}").replace("-", "−")
 
 
-def amount(value: float) -> str:
-    """A count with its magnitude: ``512``, ``23.5 k``, ``25.6 M``, ``8.21 G``."""
+def amount(value: float, digits: int = 3) -> str:
+    """A count with its magnitude, in three digits or more: ``512``, ``23.5 k``, ``25.6 M``, ``8.21 G``."""
     for scale, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= scale:
-            return f"{value / scale:.3g}{unit}"
-    return f"{value:.3g}"
+            return f"{value / scale:.{digits}g}{unit}"
+    return f"{value:.{digits}g}"
+
+
+def byte_label(axis: Axis) -> Callable[[float, float], str]:
+    """A formatter of ``axis`` for bytes, with as many digits as tell a tick from the next: ``352.1 MB``."""
+
+    def label(value: float, _: float) -> str:
+        ticks = np.asarray(axis.get_majorticklocs())
+        step = np.diff(ticks).min() if len(ticks) > 1 else 0.0
+        digits = 1 + math.floor(math.log10(abs(ticks).max())) - math.floor(math.log10(step)) if step > 0 else 3
+        return f"{amount(value, min(15, max(3, digits)))}B" if value else "0"
+
+    return label
 
 
 def plural(count: int, noun: str) -> str:

@@ -80,8 +80,9 @@ class ScorecardDrawing(Drawing):
         ax.tick_params(axis="y", length=0, labelcolor=theme.text)
         ax.spines["left"].set_visible(False)
         ax.margins(x=0.12)
+        ax.locator_params(axis="x", nbins=4)
         if share:
-            ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g} %")
+            ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g} %".replace("-", "−"))
         way = {"high": "higher is better →", "low": "← lower is better"}.get(_of(result.better, column), "")
         unit = "" if share else shortened(_of(result.units, column), 20)
         title(ax, shortened(result.columns[column], 36), theme, "  ".join(filter(None, [unit, way])) or " ")
@@ -134,4 +135,4 @@ def _numbers(ax: Axes, values: Any, share: bool, theme: Theme) -> None:
 
 
 def _text(value: float, share: bool) -> str:
-    return f"{100 * value:.3g} %" if share else number(value)
+    return f"{100 * value:.3g} %".replace("-", "−") if share else number(value)
