@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import subprocess
 import sys
 import types
@@ -70,6 +71,7 @@ def pandas(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         import pandas as real
     except ImportError:
         module: Any = types.ModuleType("pandas")
+        module.__spec__ = importlib.machinery.ModuleSpec("pandas", None)  # torch looks for it
         module.DataFrame, module.Series = Frame, Row
         monkeypatch.setitem(sys.modules, "pandas", module)
         yield module
