@@ -371,7 +371,7 @@ def test_findings_say_what_where_when_and_what_to_try(view):
     text = panel.inner_text()
     for part in (
         "1 problem, 1 warning, 1 hint from 3 rules",
-        "90\u2009% sure",
+        "confidence 0.90",
         "steps 10 to 2\u2009000",
         "3 more",
         "Normalize.",

@@ -22,6 +22,9 @@ def test_a_loss_that_jumps_and_never_comes_back() -> None:
     loss = noisy(np.full(S, 2.3), 0.02)
     loss[3:20] = 30.0
     (found,) = asked("learning-rate-high", history(loss=loss), moving(1e-3))
+    assert found.advice[0] == "a learning rate of a third to a tenth"
+    (far,) = asked("learning-rate-high", history(loss=loss), moving(4.0))
+    assert far.advice[0].startswith("a learning rate 400 to 4,000 times lower")  # 4 / 0.01 and 4 / 0.001
     assert found.severity == "problem"
     assert found.numbers["highest over first loss"] == pytest.approx(30 / loss[:3].min(), rel=0.05)
     back = falling()

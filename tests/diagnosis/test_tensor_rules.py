@@ -225,8 +225,39 @@ def test_layers_whose_units_say_nothing(rule: str, quantity: str) -> None:
 def test_a_last_layer_that_is_sure_is_no_problem() -> None:
     share = np.stack([np.full(S, 0.1), np.full(S, 0.95)])
     found = asked("saturated-units", history(), tensors(("hidden", "answer"), activation_saturated=share))
-    assert found[0].advice[0].startswith("a lower learning rate")  # figures show three
     assert [f.severity for f in found] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "quantity"), [("dead-units", "activation_dead"), ("saturated-units", "activation_saturated")]
+)
+def test_the_learning_rate_is_blamed_only_for_units_that_were_alive_at_first(rule: str, quantity: str) -> None:
+    share = np.stack([np.full(S, 0.1), np.full(S, 0.95), np.full(S, 0.1)])
+    (found,) = asked(rule, history(), tensors(("a", "b", "c"), **{quantity: share}))
+    assert found.advice and not any("learning rate" in advice for advice in found.advice)
+    share[1, 0] = 0.2
+    (found,) = asked(rule, history(), tensors(("a", "b", "c"), **{quantity: share}))
+    assert "learning rate" in found.advice[0]  # figures show three
+
+
+@pytest.mark.parametrize(("modules", "told"), [((), True), (("BatchNorm2d", "ReLU"), False)])
+def test_what_the_network_has_is_no_advice(modules: tuple[str, ...], told: bool) -> None:
+    norms = np.stack([np.full(S, v) for v in (1e-6, 1e-6, 1e-6, 1.0)])
+    names = ("a.weight", "b.weight", "c.weight", "d.weight")
+    meta = {"modules": list(modules)}
+    (found,) = asked("vanishing-gradients", history(), tensors(names, meta, gradient_norm=norms))
+    assert any("normalization" in advice for advice in found.advice) is told
+    assert found.advice[0].startswith("ReLU-like")
+    assert "moves" not in found.numbers  # without updates it is not known
+    assert {type(name) for name in found.layers} == {str}
+    dead = np.stack([*np.full((4, S), np.nan), np.full(S, 0.1)])
+    norms = np.concatenate([norms, np.full((1, S), np.nan)])
+    (found,) = asked(
+        "vanishing-gradients",
+        history(),
+        tensors((*names, "relu"), meta, gradient_norm=norms, activation_dead=dead),
+    )
+    assert not any("ReLU-like" in advice for advice in found.advice)
 
 
 def test_units_that_saturate_as_the_loss_arrives_are_a_hint() -> None:

@@ -1,5 +1,7 @@
 """Figures of a training: what is drawn has the numbers that were recorded."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.colors import LogNorm, to_rgb
@@ -233,6 +235,27 @@ def test_findings_have_words_and_the_curve_with_its_reference():
     assert any(list(drawn.get_ydata()) == [1e-3, 1e-3] for drawn in curve.get_lines())
     assert "Nothing to report." in texts(draw(Findings(), Figure().subplots()))
     draw(Findings()).canvas.draw()
+
+
+def test_findings_keep_the_whole_evidence_and_a_logarithmic_axis_beside_zeros():
+    steps = np.arange(50)
+    loss, zeros = np.ones(50), np.zeros(50)
+    loss[5] = 7500.0
+    evidence = "The loss rose and rose, and nobody stopped it. " * 6 + "It may follow from: Units are dead."
+    item = Finding(
+        rule="r",
+        title="t",
+        evidence=evidence,
+        series={"loss": Series(steps=steps, values=loss), "update": Series(steps=steps, values=zeros)},
+    )
+    figure = draw(Findings(items=(item,), checked=("r",)))
+    figure.canvas.draw()
+    block, curve = figure.axes
+    assert evidence in " ".join(t.get_text() for t in block.texts)
+    assert curve.get_yscale() == "log"
+    boxes = sorted((t.get_window_extent() for t in block.texts), key=lambda box: -box.y0)
+    assert all(above.y0 > below.y0 + 0.7 * below.height for above, below in pairwise(boxes))  # a line each
+    assert max(box.x1 for box in boxes) <= curve.get_tightbbox().x0
 
 
 def seeds():

@@ -18,11 +18,12 @@ Severity = Literal["problem", "warning", "hint"]
 
 @record
 class Finding(Record):
-    """One thing that was found: by which ``rule``, where (``layers``), when (``steps``, first and last), how sure.
+    """One thing that was found: by which ``rule``, where (``layers``), when (``steps``, first and last).
 
     ``evidence`` says in one sentence what was seen, with the ``numbers`` it rests on; ``series`` are the curves that
     show it; ``reference`` the value that they are held against, NaN where there is none. ``advice`` is what to try,
-    the likeliest first; ``source`` where the rule comes from. ``confidence`` is from 0 to 1.
+    the likeliest first; ``source`` where the rule comes from. ``confidence``, 0 to 1, says how far
+    the number lies beyond its threshold; it is no probability.
     """
 
     kind: ClassVar[str] = "finding"

@@ -13,7 +13,6 @@ from fluoroscope.cli.console import Console, printable
 from fluoroscope.cli.files import check_writable, safe_names, write_result
 from fluoroscope.cli.options import Command, answer_options
 from fluoroscope.cli.table import table
-from fluoroscope.cli.units import share as percent
 from fluoroscope.errors import ResultFileError
 
 if TYPE_CHECKING:
@@ -120,8 +119,8 @@ def _say(findings: Findings, show_skipped: bool, console: Console) -> None:
     if not len(findings):
         console.say(printable(f"{findings.caption}."))
     else:
-        lines = [(f.severity, f.title, _where(f), _when(f), percent(f.confidence)) for f in findings]
-        console.show(table(("severity", "finding", "where", "steps", ">sure"), lines, console.terminal))
+        lines = [(f.severity, f.title, _where(f), _when(f), f"{f.confidence:.2f}") for f in findings]
+        console.show(table(("severity", "finding", "where", "steps", ">confidence"), lines, console.terminal))
         for finding in findings:
             console.say()
             _explain(finding, console)

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from fluoroscope.render.design import Theme
     from fluoroscope.results import Array, Series
 
-__all__ = ["Points", "Smoothing", "draw_curve", "draw_gaps", "points_of"]
+__all__ = ["Points", "Smoothing", "draw_curve", "draw_gaps", "points_of", "spans_decades"]
 
 BUCKETS = 1000
 FEW = 2 * BUCKETS
 """Up to so many points every one of them is drawn."""
+WIDE_RANGE = 200.0  # largest over smallest value from which a logarithmic axis is the readable one
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ class Points:
     values: Array
     color: Any
     style: str = "-"
+
+
+def spans_decades(values: Array) -> bool:
+    """Whether a logarithmic axis is the readable one: the finite values are positive and far apart."""
+    known = values[np.isfinite(values)]
+    return bool(known.size and known.min() > 0 and known.max() / known.min() > WIDE_RANGE)
 
 
 def points_of(label: str, series: Series, axis: str, origin: float) -> tuple[Array, Array]:

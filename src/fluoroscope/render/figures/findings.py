@@ -9,7 +9,7 @@ import numpy as np
 
 from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain, quiet
-from fluoroscope.render.figures.curves import Points, draw_curve, draw_gaps
+from fluoroscope.render.figures.curves import Points, draw_curve, draw_gaps, spans_decades
 from fluoroscope.render.figures.label import clean, number, plural, shortened
 from fluoroscope.render.figures.registry import Drawing, drawing
 
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fluoroscope.render.design import Theme
-    from fluoroscope.results import Finding, Findings
+    from fluoroscope.results import Array, Finding, Findings
 
 __all__ = ["FindingsDrawing"]
 
 MOST = 12
-LINES = 11
+WIDTH = 84  # characters of a line
+LINES = 8  # of one text; a longer one ends in an ellipsis
 LINE = 0.165  # inches that a line of the smallest type takes
 
 
@@ -38,7 +39,7 @@ class FindingsDrawing(Drawing):
         if not result.items:
             _text(ax, 0.0, 1.0, "Nothing to report.", theme.text)
         for i, item in enumerate(result.items[: self.top]):
-            line = f"{item.severity}: {shortened(item.title, 70)} ({item.confidence:.0%})"
+            line = f"{item.severity}: {shortened(item.title, 70)} (confidence {item.confidence:.2f})"
             _text(ax, 0.0, 1.0 - i / max(self.top, 1), line, _color(item, theme))
 
     def figure(self, result: Findings, theme: Theme) -> Picture:
@@ -73,13 +74,17 @@ def _words(item: Finding) -> list[tuple[str, bool]]:
     """Lines below the title, and whether each is muted."""
     steps = item.steps and (f"step {item.steps[0]:,}" + (f" to {item.steps[-1]:,}" if len(item.steps) > 1 else ""))
     where = ", ".join(shortened(n, 40) for n in item.layers[:3]) + (" …" if len(item.layers) > 3 else "")
-    head = " · ".join(filter(None, [f"{item.confidence:.0%} sure", steps or "", where]))
+    head = " · ".join(filter(None, [f"confidence {item.confidence:.2f}", steps or "", where]))
     numbers = ", ".join(f"{clean(k)} {number(v)}" for k, v in list(item.numbers.items())[:5])
     parts = [(head, True), (item.evidence, False), (numbers, True)]
     parts += [(f"→ {text}", False) for text in item.advice[:3]]
     parts += [(f"Source: {item.source}", True)] if item.source else []
-    lines = [(line, muted) for text, muted in parts if text for line in textwrap.wrap(clean(text), 84)[:3]]
-    return lines[:LINES]
+    return [
+        (line, muted)
+        for text, muted in parts
+        if text
+        for line in textwrap.wrap(clean(text), WIDTH, max_lines=LINES, placeholder=" …")
+    ]
 
 
 def _block(ax: Axes, item: Finding, lines: list[tuple[str, bool]], theme: Theme) -> None:
@@ -117,7 +122,7 @@ def _evidence(ax: Axes, item: Finding, theme: Theme) -> None:
     if np.isfinite(item.reference):
         numbers = np.append(numbers, item.reference)
         ax.axhline(item.reference, color=theme.good, linewidth=1, linestyle=(0, (4, 3)))
-    if len(numbers) and numbers.min() > 0 and numbers.max() > 200 * numbers.min():
+    if _logarithmic(curves, numbers):
         ax.set_yscale("log")
     for points in curves:
         draw_curve(ax, points, 1.4, None, 1)
@@ -126,3 +131,11 @@ def _evidence(ax: Axes, item: Finding, theme: Theme) -> None:
     ax.set_xlabel("step", color=theme.muted, fontsize=design.points("xs"), loc="left")
     for text in ax.legend(loc="best", labelcolor=theme.text, fontsize=design.points("xs")).get_texts():
         text.set_parse_math(False)
+
+
+def _logarithmic(curves: list[Points], numbers: Array) -> bool:
+    """Whether a logarithmic axis is the readable one: for all numbers together, or, where some are zero, for a curve
+    that has none.
+    """
+    wide = spans_decades(numbers) or any(spans_decades(p.values) for p in curves)
+    return bool(wide and numbers.min() >= 0)

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from fluoroscope.errors import OptionError, nearest
 from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain, quiet
-from fluoroscope.render.figures.curves import Points, Smoothing, draw_curve, draw_gaps, points_of
+from fluoroscope.render.figures.curves import Points, Smoothing, draw_curve, draw_gaps, points_of, spans_decades
 from fluoroscope.render.figures.label import amount, byte_label, clean, number, shortened, title
 from fluoroscope.render.figures.registry import Drawing, drawing
 from fluoroscope.render.figures.spreads import draw_spreads
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HistoryDrawing"]
 
-WIDE_RANGE = 200.0  # largest over smallest value from which a logarithmic axis is the readable one
 MOST = 24  # pairs of axes on one figure
 STYLES = ("-", "--", ":", "-.")
 TIMES = ((2 * 86400, 86400, "days"), (7200, 3600, "hours"), (180, 60, "minutes"))
@@ -244,8 +243,7 @@ def _settings(result: History) -> list[str]:
 
 
 def _wide(curves: list[Points]) -> bool:
-    values = np.concatenate([p.values[np.isfinite(p.values)] for p in curves])
-    return bool(values.size and values.min() > 0 and values.max() / values.min() > WIDE_RANGE)
+    return spans_decades(np.concatenate([p.values for p in curves]))
 
 
 def _colors(count: int, theme: Theme) -> list[Any]:

@@ -101,7 +101,11 @@ def _told_as_consequence(finding: Finding, items: list[Finding], rules: list[Rul
         return finding
     titles = "; ".join(dict.fromkeys(f.title for f in causes))
     milder: Severity = "warning" if finding.severity == "problem" else "hint"
-    return finding.replace(severity=milder, evidence=f"{finding.evidence} It may follow from: {titles}.")
+    return finding.replace(
+        severity=milder,
+        evidence=f"{finding.evidence} It may follow from: {titles}.",
+        advice=("mend first what it may follow from", *finding.advice),
+    )
 
 
 def _found(rule: Rule, run: Evidence) -> list[Finding]:

@@ -93,7 +93,8 @@ class Facts:
     """What is known about a run besides its numbers; None where it is not.
 
     ``classes`` of a classification; ``steps_per_epoch``; name of the ``optimizer`` and its ``momentum``; ``frozen``:
-    parameters that need no gradient, on purpose; ``outside``: those that need one and that no optimizer holds.
+    parameters that need no gradient, on purpose; ``outside``: those that need one and that no optimizer holds;
+    ``modules``: names of the classes of the network's modules.
     """
 
     classes: int | None = None
@@ -102,6 +103,12 @@ class Facts:
     frozen: frozenset[str] | None = None
     outside: frozenset[str] = frozenset()
     momentum: float = 0.0
+    modules: frozenset[str] = frozenset()
+
+    @property
+    def normalized(self) -> bool:
+        """Whether the network is known to have normalization layers (batch, layer, group, RMS, ...)."""
+        return any("norm" in name.lower() for name in self.modules)
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,7 @@ def facts_of(meta: Mapping[str, Any]) -> Facts:
         optimizer=str(optimizer) if isinstance(optimizer, str) else None,
         frozen=_names(frozen) if isinstance(frozen, SEQUENCES) else None,
         outside=_names(meta.get("outside")),
+        modules=_names(meta.get("modules")),
         momentum=float(momentum) if isinstance(momentum, (int, float)) and 0 <= momentum < 1 else 0.0,
     )
 

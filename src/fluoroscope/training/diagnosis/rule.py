@@ -120,17 +120,17 @@ class Rule:
         advice: Sequence[str] | None = None,
         title: str | None = None,
     ) -> Finding:
-        """A finding of this rule."""
+        """A finding of this rule. A number that is not known, NaN, is no evidence and left out."""
         series: dict[str, Series] = {c.name: c.series() for c in curves if c is not None}
         return Finding(
             rule=self.name,
             title=title or self.title,
             severity=severity,
             confidence=float(confidence),
-            layers=tuple(layers),
+            layers=tuple(map(str, layers)),
             steps=tuple(int(s) for s in steps),
             evidence=evidence,
-            numbers={k: float(v) for k, v in (numbers or {}).items()},
+            numbers={k: float(v) for k, v in (numbers or {}).items() if v == v},
             series=series,
             reference=reference,
             advice=tuple(self.advice if advice is None else advice),

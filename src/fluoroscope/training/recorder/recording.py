@@ -124,6 +124,7 @@ class Recording(OnRequest):
                 "ranks": self._ranks.text,
                 "order": order,
                 "layers": layers,
+                "modules": sorted({type(m).__name__ for m in self._network.modules()}),
                 "notes": notes_of(self._watches.values(), why_not, self._ranks.rank),
                 "update_norm": update_norm(self._watches.values()),
                 **self._about_optimizers(),

@@ -84,7 +84,17 @@ class VanishingGradients(Rule):
             numbers={"smallest over largest": values[worst] / largest, "weights": float(tiny.sum()), "moves": moves},
             curves=curves,
             reference=self.ratio * float(largest),
+            advice=self._advice(run),
         )
+
+    def _advice(self, run: Evidence) -> tuple[str, ...]:
+        """What the network does not have yet, as far as that is known."""
+        activation, depth, shorter = self.advice
+        if run.statistic("activation/dead") is not None and run.statistic("activation/saturated") is None:
+            activation = "He's initialization, and a look at the units of each ReLU: where all are dead, nothing passes"
+        if run.facts.normalized:
+            depth = "skip connections"
+        return activation, depth, shorter
 
 
 def _moves(run: Evidence, tiny: Array, others: Array) -> float:

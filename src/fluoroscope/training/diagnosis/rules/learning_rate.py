@@ -17,6 +17,10 @@ from fluoroscope.training.diagnosis.wording import number, share, times
 
 __all__ = ["LearningRateHigh", "LearningRateLow"]
 
+MILDER = "a learning rate of a third to a tenth"
+USUAL = (1e-3, 1e-2)
+"""Norm of the update over norm of the weight in a training that goes well: typical, and at most."""
+
 
 @rule
 class LearningRateHigh(Rule):
@@ -37,7 +41,7 @@ class LearningRateHigh(Rule):
     source = "Goodfellow, Bengio, Courville 2016, section 8.3; edge of stability: Cohen et al. 2021, arXiv:2103.00065"
     needs = ("loss",)
     advice = (
-        "a learning rate of a third to a tenth",
+        MILDER,
         "warm-up over the first few percent of the steps",
         "clip the gradient",
     )
@@ -65,7 +69,8 @@ class LearningRateHigh(Rule):
         )
         found = [s for s in signs if s is not None]
         if found:
-            yield max(found, key=lambda f: (f.severity == "problem", f.confidence))
+            strongest = max(found, key=lambda f: (f.severity == "problem", f.confidence))
+            yield strongest.replace(advice=(_slower(run), *self.advice[1:]))
 
     def _jumped(self, run: Evidence, state: Progress) -> Finding | None:
         loss = run.loss
@@ -175,6 +180,21 @@ class LearningRateHigh(Rule):
             curves=(curve, Curve(words_of_limit, curve.steps, bears)),
             reference=median(bears),
         )
+
+
+def _slower(run: Evidence) -> str:
+    """How much lower the learning rate should be. An update is in proportion to it, so the first step tells where that
+    one moved the weights far beyond what is usual; later ones are of weights that were thrown already.
+    """
+    ratio = run.update_ratio
+    first = float(ratio.known.values[0]) if ratio is not None and len(ratio.known) else 0.0
+    if not first > 10 * max(USUAL):
+        return MILDER
+    low, high = (float(f"{first / usual:.0e}") for usual in reversed(USUAL))
+    return (
+        f"a learning rate {low:,.0f} to {high:,.0f} times lower, at which a step changes a weight by 0.1 to 1 % of its "
+        f"norm: the first step changed it by {share(first)}"
+    )
 
 
 RECORDED = {f"{g}/{n}" for g in ("curvature", "preconditioned_curvature") for n in ("largest", "limit")} | {

@@ -22,6 +22,7 @@ class Units(Rule):
     """Layers most of whose units are useless in the last third of the run, at every step of it."""
 
     word: ClassVar[str] = ""
+    later: ClassVar[tuple[str, ...]] = ()  # advice against what happens in training, not before its first step
     few: float
     many: float
     arrived: ClassVar[float] = 0.97  # share of the first loss that is gone, from which the units have done their work
@@ -64,6 +65,7 @@ class Units(Rule):
             numbers={"largest share": worst[1], "share at the first step": worst[2], "layers": len(names)},
             curves=[found.curve(row) for *_, row in sorted(layers, key=lambda item: -item[1])[:4]],
             reference=few,
+            advice=self.advice if worst[2] < few else tuple(a for a in self.advice if a not in self.later),
         )
 
 
@@ -82,8 +84,9 @@ class DeadUnits(Units):
     word = "dead"
     source = "Lu et al. 2019, arXiv:1903.06733"
     needs = ("activation/dead",)
+    later = ("lower the learning rate or warm it up: a large step throws units to the side without a gradient",)
     advice = (
-        "lower the learning rate or warm it up: a large step throws units to the side without a gradient",
+        *later,
         "look for large negative biases and inputs that are not centred",
         "LeakyReLU or GELU, which keep a gradient",
     )
@@ -102,8 +105,9 @@ class SaturatedUnits(Units):
     word = "saturated"
     source = "Glorot and Bengio 2010, section 3"
     needs = ("activation/saturated",)
+    later = ("a lower learning rate: at the first step they were not saturated",)
     advice = (
-        "a lower learning rate, where they were not saturated at the first step",
+        *later,
         "scale the inputs to about zero mean and unit spread",
         "smaller first weights (Glorot's initialization)",
         "normalization before the activation",
