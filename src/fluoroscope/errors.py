@@ -7,6 +7,7 @@ documented code. Each class keeps the built-in exception it specializes, so ``ex
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 from collections.abc import Iterable
 from typing import ClassVar
@@ -25,6 +26,7 @@ __all__ = [
     "TrainingStopped",
     "error_classes",
     "nearest",
+    "write_remedy",
 ]
 
 LINE_LIMIT = 240
@@ -169,6 +171,19 @@ class MissingExtra(FluoroscopeError, ImportError):
 def error_classes() -> list[type[FluoroscopeError]]:
     """Every documented error, the base first, in the order of exit codes."""
     return [FluoroscopeError, *sorted(FluoroscopeError.__subclasses__(), key=lambda c: (c.exit_code, c.code))]
+
+
+def write_remedy(error: OSError) -> str:
+    """What helps against a failure to write, by its errno: only a full disk is helped by free space."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space or choose another folder, then run it again"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "choose a folder that you may write to, or change its permissions"
+    if error.errno == errno.EROFS:
+        return "choose a folder outside this file system, which is read-only"
+    if error.errno == errno.ENAMETOOLONG:
+        return "choose a shorter name"
+    return "choose another folder"
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluoroscope.errors import InputError
+from fluoroscope.errors import InputError, ResultFileError
 from fluoroscope.integrations.exporting import export_csv, export_tensorboard
 from fluoroscope.integrations.importing import EDGES, Importer, import_runs, rebinned
 from fluoroscope.integrations.tensorboard import EventWriter, read_log_folder
@@ -133,14 +133,34 @@ def test_a_run_goes_out_to_tensorboard_and_comes_back(tmp_path):
         np.testing.assert_array_equal(log.scalars[name].values, column.values.astype(np.float32))
         np.testing.assert_array_equal(log.scalars[name].steps, column.steps)
         np.testing.assert_array_equal(log.scalars[name].times, column.times)
-    assert log.hparams == {"lr": 0.1, "model.depth": 3.0}
+    assert log.hparams == {"lr": 0.1, "model.depth": 3} and isinstance(log.hparams["model.depth"], int)
     assert log.scalars["gradient/norm/w"].values.tolist() == [0.5, 10.5]
     assert np.isnan(log.scalars["gradient/norm/b"].values).all()
     assert [c.tolist() for c in log.histograms["gradient/w"].counts] == [[1, 2]] * 2
     assert "gradient/b" not in log.histograms
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    theirs = accumulator.EventAccumulator(str(tmp_path / "tb"), {"scalars": 0, "histograms": 0}).Reload()
+    theirs = accumulator.EventAccumulator(str(path.parent), {"scalars": 0, "histograms": 0}).Reload()
     assert [s.value for s in theirs.Scalars("train/loss")] == log.scalars["train/loss"].values.tolist()
+
+
+def test_runs_in_one_log_folder_stay_apart(tmp_path):
+    for name, values in (("good", [3.0, 2.0]), ("a/fast", [9.0, 8.0]), ("../out", [1.0, 1.0])):
+        with RunWriter(tmp_path / "runs", name, config={"classes": 3}) as writer:
+            writer.columns("loss", np.arange(2), np.array(values), np.arange(2.0))
+    runs = open_runs(tmp_path / "runs")
+    for run in runs.values():
+        assert export_tensorboard(run, tmp_path / "tb").is_relative_to(tmp_path / "tb")
+    assert ".." not in str(export_tensorboard(runs["../out"], tmp_path / "other"))
+    import_runs(tmp_path / "tb", tmp_path / "back")
+    back = open_runs(tmp_path / "back")
+    assert len(back) == 3
+    assert back["good"].column("loss").values.tolist() == [3, 2]
+    assert back["a/fast"].column("loss").values.tolist() == [9, 8]
+    assert isinstance(back["good"].config["classes"], int)
+    before = sorted((tmp_path / "tb").rglob("*"))
+    with pytest.raises(ResultFileError, match="event files already"):
+        export_tensorboard(runs["good"], tmp_path / "tb")
+    assert sorted((tmp_path / "tb").rglob("*")) == before
 
 
 def test_csv_reads_back_exactly(tmp_path):
@@ -281,7 +301,7 @@ def test_the_commands_import_and_export(tmp_path):
     )
     assert made.exit_code == 0, made.output
     assert len((tmp_path / "t.csv").read_text().splitlines()) == 7
-    assert read_log_folder(tmp_path / "tb")["."].scalars["loss"].steps.tolist() == [0, 1, 2, 1, 2, 3]
+    assert read_log_folder(tmp_path / "tb")["train"].scalars["loss"].steps.tolist() == [0, 1, 2, 1, 2, 3]
     by_folder = run("export", tmp_path / "runs" / "train", "--csv", tmp_path / "u.csv")
     assert by_folder.exit_code == 0 and (tmp_path / "u.csv").read_bytes() == (tmp_path / "t.csv").read_bytes()
     assert run("export", "train", "--dir", tmp_path / "runs").exit_code == 2

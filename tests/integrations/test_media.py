@@ -63,7 +63,7 @@ def test_both_formats_go_out_and_come_back(tmp_path):
     first = open_runs(tmp_path / "runs")["r"].media()
     assert [len(s) for s in first.images.values()] == [2, 6, 1]
     export_tensorboard(open_runs(tmp_path / "runs")["r"], tmp_path / "out")
-    import_runs(tmp_path / "out", tmp_path / "again", name="r")
+    import_runs(tmp_path / "out" / "r", tmp_path / "again", name="r")
     second = open_runs(tmp_path / "again")["r"].media()
     assert pictures(second) == pictures(first)
     assert second.images["new"].times.tolist() == first.images["new"].times.tolist()
@@ -79,7 +79,7 @@ def test_tensorboard_reads_what_is_exported(tmp_path):
         writer.text("t", 5, "text", 70.0)
     import_runs(tmp_path / "logs", tmp_path / "runs", name="r")
     export_tensorboard(open_runs(tmp_path / "runs")["r"], tmp_path / "out")
-    found = event_accumulator.EventAccumulator(str(tmp_path / "out"), {"images": 0, "tensors": 0}).Reload()
+    found = event_accumulator.EventAccumulator(str(tmp_path / "out" / "r"), {"images": 0, "tensors": 0}).Reload()
     (image,) = found.Images("one")
     assert (image.step, image.width, image.height, image.encoded_image_string) == (3, 6, 4, encoded(1))
     (pair,) = found.Tensors("two")

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from fluoroscope.errors import ResultFileError
+from fluoroscope.integrations.tensorboard.log_folder import MARK
 from fluoroscope.integrations.tensorboard.writer import EventWriter
 from fluoroscope.results import Array, Media, atomic_write
 from fluoroscope.training.store import Run
+from fluoroscope.training.store.folder import safe_name
 
 __all__ = ["export_csv", "export_tensorboard"]
 
@@ -21,18 +24,21 @@ METRICS = 100
 
 
 def export_tensorboard(run: Run, folder: str | Path, *, tensors: bool = False) -> Path:
-    """Write a run as an event file into ``folder``; returns the file.
+    """Write a run as an event file into ``folder/NAME``; returns the file.
+
+    TensorBoard takes a folder for a run, and gives it the folder's name; runs called ``a/b`` lie in ``folder/a/b``.
+    Characters of a name that are no letters or digits become dashes, with a digest that keeps two names apart.
 
     Every point of every series, with its step and wall time, in single precision as the format has it; pictures and
     texts as they are; the settings for the HParams tab. With ``tensors`` also the statistics of parameters, as series
     ``gradient/norm/<parameter>``, and their histograms.
 
     Raises:
-        ResultFileError: the folder can't be written.
+        ResultFileError: the folder can't be written, or event files lie there already.
     """
     names = run.names()
     columns = run.columns()
-    with EventWriter(folder) as writer:
+    with EventWriter(_own_folder(run.name, Path(folder))) as writer:
         config = _flat(run.config)
         if config:
             writer.hparams(config, names[:METRICS], run.started)
@@ -42,6 +48,20 @@ def export_tensorboard(run: Run, folder: str | Path, *, tensors: bool = False) -
         if tensors:
             _tensors(run, writer)
     return writer.path
+
+
+def _own_folder(name: str, folder: Path) -> Path:
+    """The folder of the run of that name; every file of events in it would go on with the same series."""
+    own = folder.joinpath(*(safe_name(part) for part in name.split("/") if part))
+    there = sorted(file.name for file in own.glob(f"*{MARK}*")) if own.is_dir() else []
+    if there:
+        raise ResultFileError(
+            f"{own} holds event files already; TensorBoard would join both to one run",
+            got=f"{there[0]}" + (f" and {len(there) - 1} more" if len(there) > 1 else ""),
+            expected="a folder without event files",
+            remedy="choose another folder, or remove these files",
+        )
+    return own
 
 
 def _media(media: Media, writer: EventWriter) -> None:

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from fluoroscope.errors import ResultFileError
+from fluoroscope.errors import ResultFileError, write_remedy
 from fluoroscope.results.record import REGISTRY, Array, Record
 
 FORMAT = 1
@@ -56,7 +56,7 @@ def _write_error(path: Path, error: OSError) -> ResultFileError:
     return ResultFileError(
         f"{path} could not be written; nothing of it was left behind",
         got=error.strerror or str(error),
-        remedy="free some space or choose another folder, then run it again",
+        remedy=write_remedy(error),
     )
 
 

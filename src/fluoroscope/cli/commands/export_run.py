@@ -26,7 +26,7 @@ def _path(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
 @click.command("export", cls=Command, short_help="A run for TensorBoard, or as a table.")
 @click.argument("run", metavar="RUN")
 @click.option("--dir", "folder", type=click.Path(path_type=Path), default="runs", show_default=True, help="Its folder.")
-@_path("--tensorboard", "DIR", "Folder for an event file that TensorBoard shows.")
+@_path("--tensorboard", "DIR", "Log folder of TensorBoard; the event file goes into DIR/RUN.")
 @_path("--parquet", "FILE", "Table of all points: series, step, value, time.")
 @_path("--csv", "FILE", "The same table as text.")
 @click.option("--tensors", is_flag=True, help="Statistics and histograms of parameters too (with --tensorboard).")

@@ -20,6 +20,7 @@ SESSION_START = "_hparams_/session_start_info"
 SESSION_END = "_hparams_/session_end_info"
 STRING_TYPE, BOOL_TYPE, NUMBER_TYPE = 1, 2, 3
 SUCCESS = 1
+EXACT = 2**53  # up to here every whole number is a double
 Setting = str | float | bool | None | list[Any] | dict[str, Any]
 
 
@@ -47,7 +48,7 @@ def _entry(data: bytes, start: int, end: int) -> tuple[str, Setting]:
 def _value(data: bytes, start: int, end: int) -> Setting:
     for field in fields(data, start, end):
         if field.number == 2 and field.wire == EIGHT:
-            return float(struct.unpack_from("<d", data, field.start)[0])
+            return _number(float(struct.unpack_from("<d", data, field.start)[0]))
         if field.number == 3 and field.wire == BYTES:
             return data[field.start : field.end].decode("utf-8", "replace")
         if field.number == 4 and field.wire == VARINT:
@@ -58,6 +59,11 @@ def _value(data: bytes, start: int, end: int) -> Setting:
         if field.number == 6 and field.wire == BYTES:
             return [_value(data, f.start, f.end) for f in fields(data, field.start, field.end) if f.number == 1]
     return None
+
+
+def _number(value: float) -> float:
+    """A number as it was most likely given: the format has doubles only, so that whole ones are taken for integers."""
+    return int(value) if value.is_integer() and abs(value) <= EXACT else value
 
 
 def _written(value: Any) -> tuple[int, bytes]:

@@ -14,7 +14,7 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from fluoroscope.errors import InputError, ResultFileError
+from fluoroscope.errors import InputError, ResultFileError, write_remedy
 from fluoroscope.integrations.tensorboard import hparams
 from fluoroscope.integrations.tensorboard.framing import framed, framed_rows
 from fluoroscope.integrations.tensorboard.wire import chunk, double, float32, number, varint
@@ -186,7 +186,7 @@ class EventWriter:
         return ResultFileError(
             f"{self.path} could not be written",
             got=error.strerror or str(error),
-            remedy="free some space or choose another folder",
+            remedy=write_remedy(error),
         )
 
 
