@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -15,13 +17,14 @@ from hypothesis import strategies as st
 
 from fluoroscope.cli import main
 from fluoroscope.cli.console import Console, printable
-from fluoroscope.cli.files import safe_names
+from fluoroscope.cli.files import check_writable, safe_names
 from fluoroscope.cli.network import keyword
 from fluoroscope.cli.outcome import EXIT_CODES
 from fluoroscope.cli.program import COMMANDS
+from fluoroscope.cli.progress_lines import lines
 from fluoroscope.cli.settings import converted
 from fluoroscope.cli.units import amount, share
-from fluoroscope.errors import OptionError, error_classes
+from fluoroscope.errors import OptionError, ResultFileError, error_classes, write_remedy
 
 
 @pytest.mark.parametrize(
@@ -170,3 +173,42 @@ def test_the_terminal_s_table_is_a_tree_that_fits(monkeypatch, tmp_path, run):
     assert lines[3].startswith("  0")
     assert "28,000" in lines[2] and "2.66 G" in lines[2]  # numbers are never cut
     assert "…" in lines[2]
+
+
+def test_progress_in_a_log_is_a_line_every_ten_seconds_with_the_time_left() -> None:
+    now = 0.0
+    said: list[str] = []
+    listen = lines(said.append, clock=lambda: now)
+    for done in range(401):
+        now = float(done)
+        listen("Training", done, 400)
+    assert len(said) == 39
+    assert said[0] == "Training: 10 of 400, about 6 min left"
+    assert said[-1] == "Training: 390 of 400, about 10 s left"
+    said.clear()
+    now = 401.0
+    for done in (0, 1, 2):  # the same task once more: its clock begins anew
+        now += 6
+        listen("Training", done, 4)
+    assert said == ["Training: 0 of 4", "Training: 2 of 4, about 12 s left"]
+
+
+def test_a_remedy_for_a_failed_write_fits_the_failure() -> None:
+    assert "free some space" in write_remedy(OSError(errno.ENOSPC, "No space left on device"))
+    for number in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG):
+        assert "space" not in write_remedy(OSError(number, "")), number
+
+
+def test_a_place_that_can_not_be_written_is_found_before_the_work(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "deep" / "x.png")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultFileError, match="is a file, not a folder"):
+        check_writable(tmp_path / "file" / "x.png")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+def test_permissions_alone_do_not_make_a_place_writable() -> None:
+    with pytest.raises(ResultFileError, match="can't be written") as caught:
+        check_writable(Path("/proc/fluoroscope/x.png"))
+    assert "space" not in str(caught.value.remedy)

@@ -41,6 +41,24 @@ def test_runs_are_listed(run, tmp_path):
     assert rows["second"]["state"] == "running"
 
 
+def test_a_missing_folder_is_an_error_that_names_near_ones(run, tmp_path):
+    written(tmp_path / "runs", "first", 1)
+    result = run("runs", tmp_path / "rnus")
+    assert result.exit_code == 7
+    assert "there is no folder" in result.stderr and "'runs'" in result.stderr
+
+
+def test_the_studio_says_that_its_folder_is_not_there_yet(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("fluoroscope.studio.server.Studio.serve", lambda studio: studio.listener.close())
+    (tmp_path / "runs").mkdir()
+    missing = run("studio", tmp_path / "rnus", "--no-open")
+    assert missing.exit_code == 0
+    assert "no folder" in missing.stderr and "'runs'" in missing.stderr
+    assert run("studio", tmp_path / "runs", "--no-open").stderr == ""
+    (tmp_path / "file").write_text("")
+    assert run("studio", tmp_path / "file", "--no-open").exit_code == 5
+
+
 def test_last_values_have_the_units_of_the_charts(run, tmp_path):
     with RunWriter(tmp_path, "units") as writer:
         writer.scalars(1, {"memory/process": 4.9e8, "throughput": 14670.3, "time/step": 0.0125, "count": 1234567.0})

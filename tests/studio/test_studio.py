@@ -21,7 +21,7 @@ from fluoroscope.results import Series
 from fluoroscope.results.history import flat_config
 from fluoroscope.studio.server import open_studio
 from fluoroscope.studio.views import LONG, _reduced
-from fluoroscope.training.store import RunWriter, open_runs
+from fluoroscope.training.store import Runs, RunWriter, open_runs
 
 
 def written(folder: Path, name: str, steps: int, **config: Any) -> RunWriter:
@@ -213,3 +213,16 @@ def test_pictures_are_read_from_the_file_only_when_they_are_asked_for(client: Te
         and client.get(f"{grown['live']['blobs']}{new['image']['blob']}").content == files[1]
     )
     assert "<script>" not in client.get("/run/run").text.split('id="fs-document">')[1].split("</script>")[0]
+
+
+def test_the_studio_may_start_before_the_folder_is_there(tmp_path: Path) -> None:
+    studio = open_studio(Runs(tmp_path / "later", awaited=True))
+    base, _, key = studio.address.partition("/?key=")
+    client = TestClient(studio.app, base_url=base)
+    try:
+        assert client.get(f"/?key={key}").status_code == 200
+        written(tmp_path / "later", "first", 2).close("finished")
+        rows = document(client, "/live/")["sections"][0]["panels"][0]["rows"]
+        assert [row["name"] for row in rows] == ["first"]
+    finally:
+        studio.listener.close()

@@ -434,7 +434,10 @@ def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
     with pytest.raises(ResultFileError, match="can't be written"):
         RunWriter(tmp_path / "file" / "runs", "a")
     with pytest.raises(ResultFileError, match="could not be read"):
-        fs.open_runs(tmp_path / "nothing")
+        fs.open_runs(tmp_path / "file")
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ResultFileError, match=r"(?s)no folder .*rnus.*nearest: +'runs'"):
+        fs.open_runs(tmp_path / "rnus")
 
 
 def test_wrong_names_are_told_with_the_nearest(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The console: answers to stdout, the rest to stderr, progress where somebody watches."""
+"""The console: answers to stdout, the rest to stderr, progress as bars or lines."""
 
 from __future__ import annotations
 
@@ -111,12 +111,19 @@ class Console:
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[None]:
-        """Show the progress of everything in this block; silent when nobody watches."""
-        if self.quiet or not sys.stderr.isatty():
+        """Show the progress of everything in this block: bars in a terminal, a line every ten seconds in a log."""
+        if self.quiet:
             yield
             return
-        from fluoroscope.cli.progress import bars
         from fluoroscope.methods.progress import listening
+
+        if not sys.stderr.isatty():
+            from fluoroscope.cli.progress_lines import lines
+
+            with listening(lines(self.note)):
+                yield
+            return
+        from fluoroscope.cli.progress import bars
 
         with bars() as listener, listening(listener):
             yield

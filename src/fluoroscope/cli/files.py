@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
+import tempfile
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fluoroscope.errors import ResultFileError
+from fluoroscope.errors import ResultFileError, write_remedy
 
 if TYPE_CHECKING:
     from fluoroscope.results import Result
@@ -46,10 +46,11 @@ def check_writable(path: Path) -> None:
     folder = path if path.is_dir() else path.parent
     while not folder.exists():
         folder = folder.parent
-    if folder.is_dir() and os.access(folder, os.W_OK):
-        return
-    got = "no permission to write" if folder.is_dir() else f"{folder} is a file, not a folder"
-    raise ResultFileError(f"{path} can't be written", got=got, remedy="choose another place with --out")
+    try:  # permissions alone do not tell: /proc and full disks have them
+        Path(tempfile.mkdtemp(prefix=".", dir=folder)).rmdir()
+    except OSError as error:
+        got = f"{error.strerror}, in {folder}" if folder.is_dir() else f"{folder} is a file, not a folder"
+        raise ResultFileError(f"{path} can't be written", got=got, remedy=write_remedy(error)) from error
 
 
 def write_figure(result: Result, path: Path, **options: Any) -> Path:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fluoroscope.demo.recording import Watched, watched
 from fluoroscope.demo.scenes import make_scenes
 from fluoroscope.demo.training import train
+from fluoroscope.methods.progress import progress
 
 __all__ = ["FAULT", "SigmoidNet", "faulty_training"]
 
@@ -47,10 +48,11 @@ def faulty_training(folder: Path, *, scenes: int, epochs: int, seed: int) -> Wat
     part = make_scenes(scenes, seed + 77)
     held_out = make_scenes(200, seed + 78, split="validation")
     run = watched(folder, "planted-fault", fault=FAULT)
-    train(
-        network, lambda _: part, held_out, epochs=epochs, seed=seed, optimizer=_descent,
-        record=run.record,
-    )  # fmt: skip
+    with progress("Training with a fault", epochs * (scenes // 64)) as bar:
+        train(
+            network, lambda _: part, held_out, epochs=epochs, seed=seed, optimizer=_descent,
+            progress=lambda step, total, loss, accuracy: bar.advance(), record=run.record,
+        )  # fmt: skip
     return run
 
 

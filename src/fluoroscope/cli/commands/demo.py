@@ -20,6 +20,8 @@ __all__ = ["command"]
 def command(out: Path, seed: int, console: Console) -> None:
     """Train a small network on real handwriting, watch it, check the pictures, and open the report.
 
+    It takes about two minutes on two cores.
+
     Each image has one digit at a known place among clutter, so the demo also says how often each method points at it.
     """
     from fluoroscope.demo.life_cycle import run

@@ -28,12 +28,19 @@ def command(folder: Path, port: int, host: str, opened: bool, console: Console) 
     """
     from fluoroscope.render.template import template
     from fluoroscope.studio.server import open_studio
-    from fluoroscope.training.store import open_runs
+    from fluoroscope.training.store.folder import near_folders
+    from fluoroscope.training.store.runs import Runs
 
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}", remedy="name the one that fs.record writes to, or make it")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is no folder", expected="the folder that fs.record writes to")
     template()  # where the page was never built, say so before anything is opened
-    studio = open_studio(open_runs(folder), port=port, host=host)
+    studio = open_studio(Runs(folder, awaited=True), port=port, host=host)
+    if not folder.exists():
+        near = near_folders(folder)
+        console.note(
+            f"note: there is no folder {folder} yet; runs are shown once a training writes there"
+            + (f" (near: {near})" if near else "")
+        )
     console.say(f"The studio shows {folder} at\n  {studio.address}\nStop it with Ctrl-C.")
     console.answer({"folder": folder, "address": studio.address})  # now: a program needs it while the studio runs
     if opened:

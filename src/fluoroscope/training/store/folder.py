@@ -8,10 +8,10 @@ import os
 import re
 from pathlib import Path
 
-from fluoroscope.errors import ResultFileError
+from fluoroscope.errors import ResultFileError, nearest
 from fluoroscope.training.store.schema import SUFFIX
 
-__all__ = ["is_run", "new_folder", "run_folders", "safe_name", "writer_files"]
+__all__ = ["is_run", "near_folders", "new_folder", "run_folders", "safe_name", "writer_files"]
 
 LONGEST = 64
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
@@ -79,8 +79,24 @@ def run_folders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             inner = sorted(Path(e.path) for e in entries if e.is_dir())
+    except FileNotFoundError as error:
+        raise ResultFileError(
+            f"there is no folder {folder}",
+            expected="a folder of runs, or the folder of one run",
+            nearest=near_folders(folder),
+            remedy="name the one that fs.record writes to",
+        ) from error
     except OSError as error:
         raise ResultFileError(
             f"{folder} could not be read", got=error.strerror, expected="a folder of runs, or the folder of one run"
         ) from error
     return own + [f for f in inner if is_run(f)]
+
+
+def near_folders(folder: Path) -> str | None:
+    """Folders beside the missing ``folder`` whose names are like its own."""
+    try:
+        with os.scandir(folder.parent) as entries:
+            return nearest(folder.name, sorted(e.name for e in entries if e.is_dir()))
+    except OSError:
+        return None

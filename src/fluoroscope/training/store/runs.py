@@ -15,17 +15,20 @@ __all__ = ["Runs", "open_runs"]
 
 class Runs(Mapping[str, Run]):
     """Runs by name, in the order of their folders. New runs are there at once; a damaged one is left out and named in
-    ``damaged``; where only files of other programs lie, these are named in ``foreign``, by their paths from here.
+    ``damaged``; where only files of other programs lie, these are named in ``foreign``, by their paths from here. With
+    ``awaited`` a folder that isn't there yet has no runs; else it is an error.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, awaited: bool = False) -> None:
+        self.path, self.awaited = path, awaited
         self.damaged: dict[str, FluoroscopeError] = {}
         self.foreign: dict[str, FluoroscopeError] = {}
 
     def _found(self) -> dict[str, Run]:
         found: dict[str, Run] = {}
         self.damaged, self.foreign = {}, {}
+        if self.awaited and not self.path.exists():
+            return found
         for folder in run_folders(self.path):
             run = Run(folder)
             try:
