@@ -200,6 +200,89 @@ def test_a_plain_function_is_a_tokenizer() -> None:
         fs.LIME(baseline="mask")(subject, "ab", target=0)
 
 
+def numbers(text: str) -> list[int]:
+    return [2, *(WORDS.index(w) for w in text.split())]
+
+
+def masked(text: str) -> Mapping[str, Any]:
+    found = numbers(text)
+    return {"attention_mask": [True] * len(found), "input_ids": np.array([found]), "kind": [1] * len(found)}
+
+
+def filled(text: str) -> Mapping[str, Any]:
+    found = numbers(text)
+    return {"input_ids": found + [0] * (9 - len(found)), "attention_mask": [1] * len(found) + [0] * (9 - len(found))}
+
+
+@pytest.mark.parametrize("tokenizer", [numbers, masked, filled], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "method", [fs.IntegratedGradients(), fs.FeatureAblation(), fs.GradCAM(layer="embed"), fs.HiResCAM(layer="embed")],
+    ids=lambda m: m.name,
+)  # fmt: skip
+def test_the_mask_of_a_function_hides_the_padding(method: Any, tokenizer: Any) -> None:
+    subject = fs.Subject(Reader().double(), tokenizer=tokenizer)
+    together, alone = method(subject, TEXTS, target=1), method(subject, TEXTS[1], target=1)
+    bare = method(
+        subject.model,
+        {"input_ids": torch.tensor([numbers(TEXTS[1])]), "attention_mask": torch.ones(1, 3).long()},
+        target=1,
+    )
+    np.testing.assert_allclose(together.values[1, :3], bare.values[0], atol=1e-9)
+    np.testing.assert_allclose(alone.values[0, :3], bare.values[0], atol=1e-9)
+    np.testing.assert_allclose(together.values[1, 3:], 0, atol=1e-9)
+    assert np.abs(bare.values).max() > 1e-4
+    assert together.samples.real is not None
+    assert together.samples.real[1].sum() == 3
+    assert not any("filled up" in note for note in together.notes)
+
+
+def test_what_belongs_to_each_token_goes_where_forward_takes_it() -> None:
+    class Typed(nn.Module):
+        def forward(self, ids: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
+            return ids + kind
+
+    class Whole(nn.Module):
+        def forward(self, **given: torch.Tensor) -> torch.Tensor:
+            return given["input_ids"]
+
+    typed = tokenized(TEXTS, fs.Subject(Typed(), tokenizer=masked))
+    assert typed.args[0].tolist() == [[2, 3, 8, 4, 5], [2, 6, 7, 0, 0]]
+    assert typed.kwargs["kind"].tolist() == [[1] * 5, [1, 1, 1, 0, 0]]
+    assert len(typed.notes) == 2 and "attention_mask" in typed.notes[1]
+    whole = tokenized(TEXTS, fs.Subject(Whole(), tokenizer=masked))
+    assert not whole.args and list(whole.kwargs) == ["input_ids", "attention_mask", "kind"]
+    assert whole.kwargs["attention_mask"].dtype == torch.bool
+
+    class Named:
+        pad_token_id = 7
+
+        def __call__(self, text: str) -> list[int]:
+            return numbers(text)
+
+        def convert_ids_to_tokens(self, found: list[int]) -> list[str]:
+            return [WORDS[n] for n in found]
+
+    named = tokenized(TEXTS, fs.Subject(Reader(), tokenizer=Named()))
+    assert named.features[1] == ("<s>", "not", "good", "good", "good")
+    assert named.kwargs["attention_mask"].tolist() == [[1] * 5, [1, 1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("found", [{}, [], {"input_ids": [1], "attention_mask": [0]}])
+def test_a_function_that_gives_no_tokens(found: Any) -> None:
+    with pytest.raises(InputError, match="no tokens"):
+        tokenized("a", fs.Subject(Reader(), tokenizer=lambda text: found))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [([0.5], "token numbers"), ([[1], [2]], "token numbers"), (["a"], "token numbers"),
+     ({"input_ids": [1, 2], "attention_mask": [1]}, "fit together"), ({"input_ids": [1], "kind": 3}, "token numbers")],
+)  # fmt: skip
+def test_a_function_that_gives_what_does_not_fit(found: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        tokenized("a", fs.Subject(Reader(), tokenizer=lambda text: found))
+
+
 def test_without_a_tokenizer_a_text_is_a_path() -> None:
     with pytest.raises(InputError, match="a very fine film"):
         fs.Saliency()(fs.Subject(Reader()), "a very fine film")

@@ -29,8 +29,9 @@ class Subject:
     ``preprocess`` turns a PIL image into the network's input, (C, H, W) or (1, C, H, W); ``invert`` turns an input
     batch back into ``uint8`` pictures (N, H, W, 3); ``classes`` names the outputs; ``input_shape`` is an example's
     shape without the batch axis; ``tokenizer`` turns texts into token numbers (one of transformers, or a function from
-    one text to its numbers). Wrappers (``torch.compile``, ``DataParallel``) are taken off: ``module`` is the
-    network itself.
+    one text to its numbers, or to a mapping with ``input_ids`` and what else ``forward`` takes for each token; where it
+    has ``decode`` or ``convert_ids_to_tokens``, results name tokens by them). Wrappers (``torch.compile``,
+    ``DataParallel``) are taken off: ``module`` is the network itself.
     """
 
     model: nn.Module

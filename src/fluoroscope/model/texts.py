@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from fluoroscope.errors import InputError, OptionError
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.tokenizing import NAME_LENGTH, of_function
 from fluoroscope.results import Array
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ __all__ = [
     "vocabulary",
 ]
 
-NAME_LENGTH = 60
 SPACES = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})
 """How byte-pair and sentence-piece vocabularies write a blank and the end of a line."""
 
@@ -41,38 +42,23 @@ def are_texts(inputs: Any) -> bool:
 def tokenized(texts: str | Sequence[str], subject: Subject) -> Inputs:
     """Texts as inputs of the network, with the names of their tokens.
 
-    A tokenizer of transformers gives keyword inputs (N, L), the attention mask among them; any other is a function from
-    one text to its token numbers, which become one input (N, L), unequal lengths filled up with zeros.
+    A tokenizer of transformers gives keyword inputs (N, L), the attention mask among them; any other is a function of
+    one text (:func:`~fluoroscope.model.tokenizing.of_function`).
 
     Raises:
         InputError: a text without tokens, or a tokenizer that gives something else than token numbers.
     """
     texts = [texts] if isinstance(texts, str) else list(texts)
-    found, notes = _looked_up(texts, subject.tokenizer)
-    main = next(iter(found.values()))
-    lengths = found["attention_mask"].sum(1).tolist() if "attention_mask" in found else [main.shape[1]] * len(main)
-    for text, length in zip(texts, lengths, strict=True):
-        if not length:
-            raise InputError("a text has no tokens", got=repr(text[:NAME_LENGTH]), expected="at least one")
     names = tuple(" ".join(text.split())[:NAME_LENGTH] or "(empty text)" for text in texts)
-    features = tuple(tuple(token_names(row, subject.tokenizer)) for row in main.tolist())
-    args, kwargs = ((main,), {}) if list(found) == [""] else ((), found)
-    return Inputs(args, kwargs, len(texts), names, tuple(notes), features)
+    if hasattr(subject.tokenizer, "model_max_length"):  # as all tokenizers of transformers have it
+        made = _of_library(texts, subject.tokenizer)
+    else:
+        made = of_function(texts, subject.tokenizer, subject.module)
+    features = tuple(tuple(token_names(row, subject.tokenizer)) for row in made.main.tolist())
+    return replace(made, names=names, features=features)
 
 
-def _looked_up(texts: list[str], tokenizer: Any) -> tuple[dict[str, torch.Tensor], list[str]]:
-    if hasattr(tokenizer, "convert_ids_to_tokens"):
-        return _of_library(texts, tokenizer)
-    rows = [_numbers(tokenizer(text), text) for text in texts]
-    longest = max(map(len, rows))
-    if longest == 0:
-        raise InputError("a text has no tokens", got=repr(texts[0][:NAME_LENGTH]), expected="at least one")
-    padded = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-    ragged = len({len(row) for row in rows}) > 1
-    return {"": padded}, ["shorter texts were filled up with token 0, which the network sees"] if ragged else []
-
-
-def _of_library(texts: list[str], tokenizer: Any) -> tuple[dict[str, torch.Tensor], list[str]]:
+def _of_library(texts: list[str], tokenizer: Any) -> Inputs:
     ragged, notes = len(texts) > 1, list[str]()
     if ragged and tokenizer.pad_token is None:
         rows = [tokenizer(text)["input_ids"] for text in texts]
@@ -80,32 +66,22 @@ def _of_library(texts: list[str], tokenizer: Any) -> tuple[dict[str, torch.Tenso
         filler = tokenizer.eos_token_id or 0
         ids = torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-        return {"input_ids": ids, "attention_mask": mask}, notes
-    found = tokenizer(texts, return_tensors="pt", padding=ragged, truncation=True, **_right(ragged))
-    most = getattr(tokenizer, "model_max_length", 0)
-    if found["input_ids"].shape[1] == most:
-        notes.append(f"texts were cut to the {most} tokens that the network takes")
-    return dict(found), notes
+        found = {"input_ids": ids, "attention_mask": mask}
+    else:
+        found = dict(tokenizer(texts, return_tensors="pt", padding=ragged, truncation=True, **_right(ragged)))
+        most = tokenizer.model_max_length
+        if found["input_ids"].shape[1] == most:
+            notes.append(f"texts were cut to the {most} tokens that the network takes")
+    lengths = found.get("attention_mask", torch.ones_like(found["input_ids"])).sum(1).tolist()
+    for text, length in zip(texts, lengths, strict=True):
+        if not length:
+            raise InputError("a text has no tokens", got=repr(text[:NAME_LENGTH]), expected="at least one")
+    return Inputs((), found, len(texts), notes=tuple(notes))
 
 
 def _right(ragged: bool) -> dict[str, str]:
     """Padding on the right, whatever the tokenizer's habit: positions then count from each text's own beginning."""
     return {"padding_side": "right"} if ragged else {}
-
-
-def _numbers(found: Any, text: str) -> list[int]:
-    if isinstance(found, Mapping):
-        found = found.get("input_ids", ())
-    if isinstance(found, torch.Tensor):
-        found = found.flatten().tolist()
-    try:
-        return [int(number) for number in found]
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            "the tokenizer gave no token numbers",
-            got=f"{type(found).__name__} for {text[:NAME_LENGTH]!r}",
-            expected="a list of whole numbers for one text",
-        ) from error
 
 
 def token_names(numbers: Sequence[int], tokenizer: Any) -> list[str]:
@@ -139,7 +115,7 @@ def _readable(name: Any, number: int, tokenizer: Any) -> str:
     text = str(name)
     if text.isascii() or text[0] == "▁":
         return text.translate(SPACES)
-    decoded = str(tokenizer.decode([number]))
+    decoded = str(tokenizer.decode([number])) if hasattr(tokenizer, "decode") else ""
     return decoded if decoded and "\ufffd" not in decoded else text.translate(SPACES)
 
 

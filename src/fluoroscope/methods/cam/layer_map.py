@@ -58,6 +58,11 @@ class LayerView:
         return [self.to_maps(g) for g in found]
 
     @property
+    def real(self) -> torch.Tensor | None:
+        """(N, L) which positions are tokens and no padding; None where positions are no tokens or nothing is padded."""
+        return self.shared.batch.inputs.real if self.layout.tokens else None
+
+    @property
     def picked(self) -> Picked:
         """The target's scores."""
         return self.shared.picked
@@ -143,8 +148,17 @@ class GradientMap(LayerMap):
 
     def map(self, view: LayerView) -> Sequence[torch.Tensor]:
         """:meth:`weigh` for each target."""
-        maps = view.maps
-        return [self.weigh(maps, gradient) for gradient in view.gradients]
+        maps, real = view.maps, view.real
+        if real is None:
+            return [self.weigh(maps, gradient) for gradient in view.gradients]
+        return [self._unpadded(maps, gradient, real) for gradient in view.gradients]
+
+    def _unpadded(self, maps: torch.Tensor, gradient: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """Each text's map from its own tokens, as it is alone; padding has none."""
+        found = maps.new_zeros(real.shape)
+        for n, kept in enumerate(real):
+            found[n, kept] = self.weigh(maps[n : n + 1, :, kept], gradient[n : n + 1, :, kept])[0]
+        return found
 
 
 def layer_layout(layer: LayerName, tensor: torch.Tensor, inputs: Inputs) -> Layout:
