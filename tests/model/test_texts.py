@@ -216,7 +216,8 @@ def filled(text: str) -> Mapping[str, Any]:
 
 @pytest.mark.parametrize("tokenizer", [numbers, masked, filled], ids=lambda f: f.__name__)
 @pytest.mark.parametrize(
-    "method", [fs.IntegratedGradients(), fs.FeatureAblation(), fs.GradCAM(layer="embed"), fs.HiResCAM(layer="embed")],
+    "method", [fs.IntegratedGradients(), fs.FeatureAblation(), fs.GradCAM(layer="embed"), fs.HiResCAM(layer="embed"),
+     fs.EigenCAM(layer="embed"), fs.ShapleyCAM(layer="embed"), fs.FinerCAM(layer="embed")],
     ids=lambda m: m.name,
 )  # fmt: skip
 def test_the_mask_of_a_function_hides_the_padding(method: Any, tokenizer: Any) -> None:

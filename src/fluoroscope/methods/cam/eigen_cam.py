@@ -47,4 +47,7 @@ class EigenCAM(LayerMap):
     def map(self, view: LayerView) -> Sequence[torch.Tensor]:
         """One projection for all targets."""
         maps = view.maps
-        return [first_component(maps, maps.norm(dim=1), center=self.center)] * len(view.columns)
+        return [view.unpadded(self._projected, maps)] * len(view.columns)
+
+    def _projected(self, maps: torch.Tensor) -> torch.Tensor:
+        return first_component(maps, maps.norm(dim=1), center=self.center)

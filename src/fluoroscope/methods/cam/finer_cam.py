@@ -9,7 +9,7 @@ import torch
 
 from fluoroscope.errors import NotApplicable
 from fluoroscope.methods.base import method, option
-from fluoroscope.methods.cam.layer_map import LayerMap, LayerView, weighted_sum
+from fluoroscope.methods.cam.layer_map import LayerMap, LayerView, mean_weighted
 from fluoroscope.model.capture import Tape, gradients
 from fluoroscope.model.targets import class_scores
 
@@ -67,7 +67,7 @@ class FinerCAM(LayerMap):
         alone = Tape(None, finer, {view.layer: view.tensor})
         found = gradients(view.shared.study, alone, finer, keep=view.shared.keep)[view.layer]
         maps = view.maps
-        return [weighted_sum(view.to_maps(g).flatten(2).mean(2), maps).relu() for g in found.unbind(1)]
+        return [view.unpadded(mean_weighted, maps, view.to_maps(g)) for g in found.unbind(1)]
 
     def _difference(self, every: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         own = every.gather(1, target[:, None])

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from fluoroscope.methods.base import method
-from fluoroscope.methods.cam.layer_map import GradientMap, weighted_sum
+from fluoroscope.methods.cam.layer_map import GradientMap, mean_weighted
 
 __all__ = ["GradCAM"]
 
@@ -39,4 +39,4 @@ class GradCAM(GradientMap):
 
     def weigh(self, activation: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """ReLU of the channel sum, weights averaged over positions."""
-        return weighted_sum(gradient.flatten(2).mean(2), activation).relu()
+        return mean_weighted(activation, gradient)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,7 +20,16 @@ from fluoroscope.model.study import LayerName, Study
 from fluoroscope.model.targets import Picked
 from fluoroscope.results import Attribution
 
-__all__ = ["GradientMap", "LayerMap", "LayerView", "PositionMap", "layer_layout", "weighted_sum", "wide"]
+__all__ = [
+    "GradientMap",
+    "LayerMap",
+    "LayerView",
+    "PositionMap",
+    "layer_layout",
+    "mean_weighted",
+    "weighted_sum",
+    "wide",
+]
 
 
 def wide(tensor: torch.Tensor) -> torch.Tensor:
@@ -28,9 +37,19 @@ def wide(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
+def padding_of(inputs: Inputs, layout: Layout) -> torch.Tensor | None:
+    """(N, L) False where a layer's position is padding; None where positions are no tokens or nothing is padded."""
+    return inputs.real if layout.tokens else None
+
+
 def weighted_sum(weights: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     """Sum over channels of weights (N, C) times maps (N, C, *positions)."""
     return torch.einsum("nc,nc...->n...", weights, maps)
+
+
+def mean_weighted(maps: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """Grad-CAM's map (N, *positions): ReLU of the channel sum, weights the mean gradient over positions."""
+    return weighted_sum(gradient.flatten(2).mean(2), maps).relu()
 
 
 @dataclass(frozen=True)
@@ -58,11 +77,6 @@ class LayerView:
         return [self.to_maps(g) for g in found]
 
     @property
-    def real(self) -> torch.Tensor | None:
-        """(N, L) which positions are tokens and no padding; None where positions are no tokens or nothing is padded."""
-        return self.shared.batch.inputs.real if self.layout.tokens else None
-
-    @property
     def picked(self) -> Picked:
         """The target's scores."""
         return self.shared.picked
@@ -80,6 +94,18 @@ class LayerView:
     def to_maps(self, tensor: torch.Tensor) -> torch.Tensor:
         """Something shaped like the layer's output as (N, C, *positions)."""
         return wide(self.layout.to_maps(tensor))
+
+    def unpadded(self, make: Callable[..., torch.Tensor], *maps: torch.Tensor) -> torch.Tensor:
+        """``make`` (N, *positions) of maps (N, C, *positions); of padded texts from each one's own tokens, as it is
+        alone, and zero on the padding.
+        """
+        real = padding_of(self.shared.batch.inputs, self.layout)
+        if real is None:
+            return make(*maps)
+        found = maps[0].new_zeros(real.shape)
+        for n, kept in enumerate(real):
+            found[n, kept] = make(*(m[n : n + 1, :, kept] for m in maps))[0]
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +137,9 @@ class PositionMap(Method):
         study.facts.update({"layer": str(layer), "layer_found": self.layer is None})
         found = "layer found: the last one with positions" if self.layer is None else "layer as named"
         values = torch.stack(list(maps), 1) if picked.scores.ndim == 2 else maps[0]
+        real = padding_of(batch.inputs, layout)
+        if real is not None:
+            values = values.where(real if values.ndim == 2 else real[:, None], 0)
         return attribution(
             self, study, batch, picked, values, (ax.N, *layout.spatial), signed=self.signed, unit=self.unit,
             caption=f"at {layer} ({found}), {' x '.join(map(str, layout.grid))} positions",
@@ -148,17 +177,8 @@ class GradientMap(LayerMap):
 
     def map(self, view: LayerView) -> Sequence[torch.Tensor]:
         """:meth:`weigh` for each target."""
-        maps, real = view.maps, view.real
-        if real is None:
-            return [self.weigh(maps, gradient) for gradient in view.gradients]
-        return [self._unpadded(maps, gradient, real) for gradient in view.gradients]
-
-    def _unpadded(self, maps: torch.Tensor, gradient: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Each text's map from its own tokens, as it is alone; padding has none."""
-        found = maps.new_zeros(real.shape)
-        for n, kept in enumerate(real):
-            found[n, kept] = self.weigh(maps[n : n + 1, :, kept], gradient[n : n + 1, :, kept])[0]
-        return found
+        maps = view.maps
+        return [view.unpadded(self.weigh, maps, gradient) for gradient in view.gradients]
 
 
 def layer_layout(layer: LayerName, tensor: torch.Tensor, inputs: Inputs) -> Layout:

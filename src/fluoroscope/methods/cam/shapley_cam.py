@@ -9,7 +9,7 @@ import torch
 
 from fluoroscope.errors import NumericalError
 from fluoroscope.methods.base import method, option
-from fluoroscope.methods.cam.layer_map import LayerMap, LayerView, weighted_sum
+from fluoroscope.methods.cam.layer_map import LayerMap, LayerView, mean_weighted
 from fluoroscope.model.targets import class_scores
 
 __all__ = ["ShapleyCAM"]
@@ -53,7 +53,7 @@ class ShapleyCAM(LayerMap):
         """Gradient and Hessian times activation of the utility, for each target."""
         maps = view.maps
         found = [self._derivatives(view, u) for u in self._utilities(view)]
-        return [weighted_sum(view.to_maps(d).flatten(2).mean(2), maps).relu() for d in found]
+        return [view.unpadded(mean_weighted, maps, view.to_maps(d)) for d in found]
 
     def _utilities(self, view: LayerView) -> list[torch.Tensor]:
         indices = view.picked.indices
