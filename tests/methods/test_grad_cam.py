@@ -74,9 +74,7 @@ def test_many_targets_equal_one_by_one() -> None:
     for k in range(3):
         one = fs.GradCAM()(model, x, target=top.targets[:, k])
         np.testing.assert_allclose(top.values[:, k], one.values, rtol=1e-5, atol=1e-8)
-    assert (
-        top.meta["forwards"] - 3 <= 1
-    )  # one forward of three examples; one more example where the layer was looked for
+    assert top.meta["forwards"] <= 3 + 2  # of each example one; of one example two more, to look for the layer
     assert top.meta["backwards"] == 9
 
 
