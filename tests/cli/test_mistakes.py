@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zlib
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -385,5 +388,5 @@ def test_no_right_to_write(run, model, tmp_path, monkeypatch):
     locked.mkdir()
     locked.chmod(stat.S_IRUSR | stat.S_IXUSR)
     if os.access(locked, os.W_OK):  # the superuser may write anywhere
-        monkeypatch.setattr(os, "access", lambda *_: False)
-    check(run("weights", model, "--out", locked / "out"), "FS-FILE", 7, "no permission", out=locked / "out")
+        monkeypatch.setattr(tempfile, "mkdtemp", Mock(side_effect=PermissionError(errno.EACCES, "Permission denied")))
+    check(run("weights", model, "--out", locked / "out"), "FS-FILE", 7, "Permission denied", out=locked / "out")
