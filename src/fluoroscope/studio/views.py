@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -106,7 +106,7 @@ def sections_of(run: Any) -> list[Section]:
     results = [
         _made("Diagnosis", lambda: _diagnosed(run)),
         _made("Curves", lambda: _shortened(run, chosen(run.names(), MOST))),
-        _made("Layers", lambda: thinned(whole_or_part(run.tensor_history)).replace(title="Layers")),
+        _made("Layers", lambda: thinned(run.tensor_history(partial=True)).replace(title="Layers")),
         _made("Pictures and texts", lambda: run.media().replace(title="Pictures and texts")),
     ]
     kept = [r for r in results if not _empty(r)]
@@ -137,14 +137,6 @@ def chosen(names: Iterable[str], most: int) -> list[str]:
 def _among(wanted: Sequence[str], run: Any) -> list[str]:
     known = set(run.names())
     return [name for name in wanted if name in known]
-
-
-def whole_or_part(read: Callable[..., Any], *given: Any) -> Any:
-    """What a run's ``history`` or ``tensor_history`` gives; of a damaged one what can be read, with a note."""
-    try:
-        return read(*given)
-    except ResultFileError:
-        return read(*given, partial=True)
 
 
 def _diagnosed(run: Any) -> Result:
@@ -191,7 +183,7 @@ def curve_of(run: Any, name: str) -> dict[str, Any]:
 
 def _shortened(run: Any, names: Sequence[str]) -> History:
     """The run's curves; of very long ones the least and the greatest value of each stretch."""
-    found: History = whole_or_part(run.history, names)
+    found: History = run.history(names, partial=True)
     found = found.replace(title="Curves")
     long = [name for name, s in found.series.items() if len(s.steps) > LONG]
     if not long:

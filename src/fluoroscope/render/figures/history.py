@@ -13,7 +13,7 @@ from fluoroscope.errors import OptionError, nearest
 from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain, quiet
 from fluoroscope.render.figures.curves import Points, Smoothing, draw_curve, draw_gaps, points_of, spans_decades
-from fluoroscope.render.figures.label import amount, byte_label, clean, number, shortened, title
+from fluoroscope.render.figures.label import byte_label, clean, measured, shortened, title
 from fluoroscope.render.figures.registry import Drawing, drawing
 from fluoroscope.render.figures.spreads import draw_spreads
 from fluoroscope.results.course import HELD_OUT, best_step, higher_is_better, is_limit, overfitting_onset, pairs
@@ -154,7 +154,7 @@ class HistoryDrawing(Drawing):
         quiet(ax, theme, "y")
         self._bottom(result, drawn, ax, theme)
         if all(p.unit == "share" for p in drawn):
-            ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g} %")
+            ax.yaxis.set_major_formatter(lambda v, _: measured(v, "share"))
         if all(p.unit == "bytes" for p in drawn):
             ax.yaxis.set_major_formatter(byte_label(ax.yaxis))
         _legend(ax, drawn, name, theme)
@@ -279,7 +279,7 @@ def _marks(ax: Axes, result: History, curves: Curves, found: dict[str, Points], 
         )
         if len(held_out) > 2:
             continue
-        text = f"best {_measured(at[1], series.unit)}"
+        text = f"best {measured(at[1], series.unit)}"
         ax.annotate(text, at, (6, -12), textcoords="offset points", color=theme.text, **style)
         onset = overfitting_onset(result.series[pair.trained], series, high) if pair.trained else None
         if onset is not None:
@@ -324,11 +324,5 @@ def _last_value(ax: Axes, points: Points, theme: Theme) -> None:
             "va": "center",
             "parse_math": False,
         }
-        text = _measured(value, points.unit)
+        text = measured(value, points.unit)
         ax.annotate(text, (points.xs[-1], value), (5, 0), textcoords="offset points", annotation_clip=False, **style)
-
-
-def _measured(value: float, unit: str) -> str:
-    if unit == "bytes":
-        return f"{amount(value)}B"
-    return f"{100 * value:.3g} %" if unit == "share" else number(value)

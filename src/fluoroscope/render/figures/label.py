@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fluoroscope.render.design import Theme
 
-__all__ = ["amount", "byte_label", "clean", "note", "number", "plural", "shortened", "title"]
+__all__ = ["amount", "byte_label", "clean", "measured", "note", "number", "plural", "shortened", "title"]
 
 
 def clean(text: str) -> str:
@@ -51,6 +51,13 @@ def amount(value: float, digits: int = 3) -> str:
         if abs(value) >= scale:
             return f"{value / scale:.{digits}g}{unit}"
     return f"{value:.{digits}g}"
+
+
+def measured(value: float, unit: str) -> str:
+    """A value with what its unit asks for: ``12.5 %`` of a share, ``352 MB`` of bytes, else the number alone."""
+    if unit == "bytes":
+        return f"{amount(value)}B"
+    return f"{100 * value:.3g} %".replace("-", "−") if unit == "share" else number(value)
 
 
 def byte_label(axis: Axis) -> Callable[[float, float], str]:

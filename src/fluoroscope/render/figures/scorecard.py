@@ -9,7 +9,7 @@ import numpy as np
 from fluoroscope.errors import OptionError, nearest
 from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, quiet
-from fluoroscope.render.figures.label import clean, number, shortened, title
+from fluoroscope.render.figures.label import clean, measured, shortened, title
 from fluoroscope.render.figures.registry import Drawing, drawing
 
 if TYPE_CHECKING:
@@ -69,23 +69,23 @@ class ScorecardDrawing(Drawing):
     def _draw(self, result: Scorecard, column: int, ax: Axes, theme: Theme, named: bool) -> None:
         values = np.asarray(result.table[:, column], dtype=float)
         places = np.arange(len(values))
-        share = _of(result.units, column) == "share"
+        unit = _of(result.units, column)
         quiet(ax, theme, "x")
         _whiskers(ax, result, column, values, theme)
         ax.plot(values, places, "o", color=theme.accent, markersize=7, linestyle="none")
-        _reference(ax, result, column, share, theme)
-        _numbers(ax, values, share, theme)
+        _reference(ax, result, column, unit, theme)
+        _numbers(ax, values, unit, theme)
         ax.set_ylim(len(values) - 0.4, -0.6)
         ax.set_yticks(places, [shortened(r, 28) if named else "" for r in result.rows], parse_math=False)
         ax.tick_params(axis="y", length=0, labelcolor=theme.text)
         ax.spines["left"].set_visible(False)
         ax.margins(x=0.12)
         ax.locator_params(axis="x", nbins=4)
-        if share:
-            ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g} %".replace("-", "−"))
+        if unit == "share":
+            ax.xaxis.set_major_formatter(lambda v, _: measured(v, "share"))
         way = {"high": "higher is better →", "low": "← lower is better"}.get(_of(result.better, column), "")
-        unit = "" if share else shortened(_of(result.units, column), 20)
-        title(ax, shortened(result.columns[column], 36), theme, "  ".join(filter(None, [unit, way])) or " ")
+        told = "" if unit == "share" else shortened(unit, 20)
+        title(ax, shortened(result.columns[column], 36), theme, "  ".join(filter(None, [told, way])) or " ")
 
     def _facts(self, result: Scorecard) -> list[str]:
         facts = ["Whiskers: 95 % interval (1.96 standard errors)."] if result.errors is not None else []
@@ -108,7 +108,7 @@ def _whiskers(ax: Axes, result: Scorecard, column: int, values: Any, theme: Them
     ax.hlines(np.arange(len(values)), values - reach, values + reach, color=theme.accent, linewidth=2, alpha=0.55)
 
 
-def _reference(ax: Axes, result: Scorecard, column: int, share: bool, theme: Theme) -> None:
+def _reference(ax: Axes, result: Scorecard, column: int, unit: str, theme: Theme) -> None:
     level = result.reference[column] if column < len(result.reference) else float("nan")
     if not np.isfinite(level):
         return
@@ -120,19 +120,15 @@ def _reference(ax: Axes, result: Scorecard, column: int, share: bool, theme: The
         "ha": "center",
         "va": "top",
     }
-    text = f"chance {_text(level, share)}"
+    text = f"chance {measured(level, unit)}"
     ax.annotate(text, (level, 0), (0, -20), xycoords=ax.get_xaxis_transform(), textcoords="offset points", **style)
 
 
-def _numbers(ax: Axes, values: Any, share: bool, theme: Theme) -> None:
+def _numbers(ax: Axes, values: Any, unit: str, theme: Theme) -> None:
     style: dict[str, Any] = {"color": theme.muted, "fontsize": design.points("xs"), "parse_math": False, "ha": "center"}
     ground = {"facecolor": theme.surface, "edgecolor": "none", "pad": 0.6}  # keeps the lines behind out of the numbers
     for i, value in enumerate(values):
         if np.isfinite(value):
-            ax.annotate(_text(value, share), (value, i), (0, 6), textcoords="offset points", bbox=ground, **style)
+            ax.annotate(measured(value, unit), (value, i), (0, 6), textcoords="offset points", bbox=ground, **style)
         else:
             ax.annotate("no value", (0.5, i), xycoords=ax.get_yaxis_transform(), va="center", **style)
-
-
-def _text(value: float, share: bool) -> str:
-    return f"{100 * value:.3g} %".replace("-", "−") if share else number(value)

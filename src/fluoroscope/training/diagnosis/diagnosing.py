@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fluoroscope.errors import InputError, OptionError, ResultFileError, nearest
+from fluoroscope.errors import InputError, OptionError, nearest
 from fluoroscope.results import Finding, Findings, History, TensorHistory
 from fluoroscope.results.findings import Severity
 from fluoroscope.training.diagnosis.evidence import Evidence, Facts
@@ -132,18 +132,9 @@ def read_run(run: Any) -> tuple[History, TensorHistory | None, Facts]:
         raise InputError(
             "this is no run that can be diagnosed", got=type(run).__name__, expected="a run, its folder, or a History"
         )
-    history, tensors = _history(run), _tensors(run)
+    history, tensors = run.history(partial=True), _tensors(run)
     meta = _merged(tensors.meta, history.meta, {"config": getattr(run, "config", None) or {}})
     return history.replace(title=history.title or str(getattr(run, "name", ""))), tensors, facts_of(meta)
-
-
-def _history(run: Any) -> History:
-    """All series; of a damaged run those that can be read."""
-    try:
-        found: History = run.history()
-    except ResultFileError:
-        found = run.history(partial=True)
-    return found
 
 
 def _tensors(run: Any) -> TensorHistory:
@@ -151,11 +142,9 @@ def _tensors(run: Any) -> TensorHistory:
     from fluoroscope.training.diagnosis.rule import quantities
 
     try:
-        found: TensorHistory = run.tensor_history(quantities(), histograms=False)
+        found: TensorHistory = run.tensor_history(quantities(), histograms=False, partial=True)
     except TypeError:
         found = run.tensor_history()
-    except ResultFileError:
-        found = run.tensor_history(quantities(), histograms=False, partial=True)
     return found
 
 
@@ -184,7 +173,8 @@ class _Saved:
     def __init__(self, history: History) -> None:
         self._history = history
 
-    def history(self) -> History:
+    def history(self, *, partial: bool = False) -> History:
+        del partial  # it is whole
         return self._history
 
     def tensor_history(self) -> TensorHistory:

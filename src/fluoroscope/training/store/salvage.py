@@ -1,4 +1,4 @@
-"""What of a damaged file can still be read: series by series, quantity by quantity."""
+"""What of a file can be read: all at once where it is whole, else series by series, quantity by quantity."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def readable_columns(run: Run, names: Iterable[str] | None) -> tuple[dict[str, C
         ResultFileError: none can be read.
     """
     asked = list(run.names() if names is None else names)
+    try:
+        return run.columns(asked), ()
+    except ResultFileError:
+        pass
     found: dict[str, Column] = {}
     errors: dict[str, ResultFileError] = {}
     for name in asked:
@@ -40,6 +44,10 @@ def readable_tensors(
     reader: Reader, quantities: set[str] | None, counts: bool
 ) -> tuple[list[TensorTable], tuple[str, ...]]:
     """The statistics of one file that can be read, and the quantities that can't be."""
+    try:
+        return list(reader.tensors(quantities, counts)), ()
+    except BROKEN:
+        pass
     try:
         known = {
             q: None for layout in reader.tensor_layouts().values() for q in (*layout.quantities, *layout.histograms)
