@@ -100,3 +100,10 @@ def test_every_public_name_exists(source: Path) -> None:
 def test_no_module_hides_a_name(source: Path) -> None:
     """``fs.report`` is the function, also after something imported the module of the same name."""
     assert run(SHADOWED, source).stdout.split() == ["True", "True"]
+
+
+def test_a_name_that_is_not_there_is_answered_with_the_nearest():
+    import fluoroscope as fs
+
+    with pytest.raises(AttributeError, match="'GradCAM'"):
+        fs.GradCam  # noqa: B018

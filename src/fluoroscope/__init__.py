@@ -204,7 +204,10 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name not in _NAMES:
-        raise AttributeError(f"module 'fluoroscope' has no attribute {name!r}")
+        from fluoroscope.errors import nearest
+
+        near = nearest(name, _NAMES)
+        raise AttributeError(f"module 'fluoroscope' has no attribute {name!r}" + (f"; nearest: {near}" if near else ""))
     found = getattr(importlib.import_module(f"fluoroscope.{_NAMES[name]}"), name)
     globals()[name] = found
     return found

@@ -265,6 +265,21 @@ def test_inputs_of_every_form() -> None:
         fs.Saliency()(model, torch.rand(2, 5))
 
 
+@pytest.mark.parametrize(
+    ("shape", "told"), [((128,), "x[None]"), ((1, 128), "x[None]"), ((2, 3, 128), "takes 1 channel, the input has 3")]
+)
+def test_axes_and_channels_that_do_not_fit_are_told(shape: tuple[int, ...], told: str) -> None:
+    layers = nn.Conv1d(1, 4, 3), nn.BatchNorm1d(4), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2)
+    with pytest.raises(InputError, match="failed on this input") as error:
+        fs.Saliency()(nn.Sequential(*layers).eval(), torch.rand(shape), target=0)
+    assert told in str(error.value)
+
+
+def test_a_class_is_no_network() -> None:
+    with pytest.raises(ModelError, match=r"Linear\(\.\.\.\)"):
+        fs.Saliency()(nn.Linear, torch.rand(2, 3))  # type: ignore[arg-type]
+
+
 class Pooled(nn.Module):
     """An encoder that gives its tokens and, beside them, what it made of them; the score rests on the second."""
 

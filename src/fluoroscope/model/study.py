@@ -144,12 +144,12 @@ class Study:
         except Exception as error:
             if out_of_memory(error):
                 raise
-            shapes = ", ".join(str(tuple(t.shape)) for t in inputs.tensors)
+            shapes = ", ".join(str(tuple(t.shape[1:])) for t in inputs.tensors)
             text = str(error).strip() or "no message"
             raise InputError(
                 f"the network failed on this input: {type(error).__name__}",
-                got=f"input {shapes}; {text}",
-                remedy="check shape, channels, scaling and number of inputs; the cause is chained below",
+                got=f"{inputs.count} example{'s' * (inputs.count != 1)} of shape {shapes}; {text}",
+                remedy=_fitting(self.module, inputs.main),
             ) from error
 
     def scored(self, inputs: Inputs, watch: ForwardTap | TailTap | None = None) -> tuple[Any, torch.Tensor]:
@@ -248,3 +248,16 @@ def out_of_memory(error: BaseException) -> bool:
         return True
     told = ("not enough memory", "out of memory", "can't allocate memory")
     return isinstance(error, RuntimeError) and any(words in str(error) for words in told)
+
+
+def _fitting(module: nn.Module, given: torch.Tensor) -> str:
+    """What to change in an input on which the forward failed: what the first convolution says of axes and channels."""
+    conv = next((m for m in module.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))), None)
+    if conv is not None and given.is_floating_point():
+        axes, channels = len(conv.kernel_size) + 2, conv.in_channels
+        wanted = f"its first {type(conv).__name__} takes {channels} channel{'s' * (channels != 1)}"
+        if given.ndim < axes:
+            return f"{wanted} and {axes} axes, (N, C, ...), examples first: add those missing, x[None] for one example"
+        if given.ndim == axes and given.shape[1] != channels:
+            return f"{wanted}, the input has {given.shape[1]}: convert it (--channels {channels} for pictures)"
+    return "check shape, channels, scaling and number of inputs"

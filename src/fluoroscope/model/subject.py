@@ -44,8 +44,15 @@ class Subject:
     notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, nn.Module):
-            raise ModelError("not a network", got=type(self.model).__name__, expected="a torch.nn.Module")
+        given: Any = self.model
+        if not isinstance(given, nn.Module):
+            of_class = isinstance(given, type)
+            raise ModelError(
+                "not a network",
+                got=f"the class {given.__name__}" if of_class else type(given).__name__,
+                expected="a torch.nn.Module",
+                remedy=f"make one of it: {given.__name__}(...)" if of_class else None,
+            )
         if isinstance(self.module, torch.jit.ScriptModule):
             raise ModelError(
                 "a TorchScript network hides its layers from Python",
