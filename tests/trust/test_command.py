@@ -14,13 +14,15 @@ def test_a_table_in_a_pipe(run, model, photos, tmp_path):  # noqa: F811
     result = run("trust", model, "--images", photos, "--method", "saliency", "--check", "deletion", "--out", tmp_path)
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0].split("  ")[0] == "method"
-    assert "deletion (lower is better)" in lines[0]
-    assert lines[1].startswith("Saliency")
-    assert any(line.startswith("chance") for line in lines)
+    assert lines[0].split()[:2] == ["measure", "Saliency"]
+    assert lines[0].split()[-1] == "chance"
+    (deletion,) = (line for line in lines if "deletion  " in line)
+    assert deletion.startswith("↓")
+    assert any("lower is better" in line for line in lines)
     assert any(line.startswith("Saliency: ") and "random map" in line for line in lines)
     card = fs.open_result(tmp_path / "trust.fluo")
-    assert f"{card.table[0, 0]:.3f}".rstrip("0") in lines[1]
+    assert deletion.split()[2] == f"{card.table[0, 0]:.3f}".rstrip("0")
+    assert deletion.split()[-1] == f"{card.reference[0]:.3f}".rstrip("0")
     assert (tmp_path / "trust.png").stat().st_size > 5000
 
 
