@@ -1,4 +1,4 @@
-"""``fluoroscope demo``: the whole life of a network, on real data, in about two minutes."""
+"""``fluoroscope demo``: the whole life of a network, on real data, in minutes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["command"]
 def command(out: Path, seed: int, console: Console) -> None:
     """Train a small network on real handwriting, watch it, check the pictures, and open the report.
 
-    It takes about two minutes on two cores.
+    It takes two to five minutes on two cores, by their speed.
 
     Each image has one digit at a known place among clutter, so the demo also says how often each method points at it.
     """
