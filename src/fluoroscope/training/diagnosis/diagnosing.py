@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def read_run(run: Any) -> tuple[History, TensorHistory | None, Facts]:
         raise InputError(
             "this is no run that can be diagnosed", got=type(run).__name__, expected="a run, its folder, or a History"
         )
-    history, tensors = run.history(partial=True), _tensors(run)
+    history, tensors = _asked(run.history, partial=True), _tensors(run)
     meta = _merged(tensors.meta, history.meta, {"config": getattr(run, "config", None) or {}})
     return history.replace(title=history.title or str(getattr(run, "name", ""))), tensors, facts_of(meta)
 
@@ -141,11 +142,14 @@ def _tensors(run: Any) -> TensorHistory:
     """Only what rules ask for, where the run can be asked so; of a damaged run what can be read."""
     from fluoroscope.training.diagnosis.rule import quantities
 
-    try:
-        found: TensorHistory = run.tensor_history(quantities(), histograms=False, partial=True)
-    except TypeError:
-        found = run.tensor_history()
+    found: TensorHistory = _asked(run.tensor_history, quantities=quantities(), histograms=False, partial=True)
     return found
+
+
+def _asked(method: Callable[..., Any], **options: Any) -> Any:
+    """What ``method`` returns, given those of ``options`` that it takes: a run of one's own may take none."""
+    taken = inspect.signature(method).parameters
+    return method(**{name: value for name, value in options.items() if name in taken})
 
 
 def _opened(path: Path) -> Any:
@@ -173,8 +177,7 @@ class _Saved:
     def __init__(self, history: History) -> None:
         self._history = history
 
-    def history(self, *, partial: bool = False) -> History:
-        del partial  # it is whole
+    def history(self) -> History:
         return self._history
 
     def tensor_history(self) -> TensorHistory:
