@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import fluoroscope
+from fluoroscope.arguments import checked
 from fluoroscope.errors import FluoroscopeError, LayerError, NotApplicable, OptionError, nearest
 from fluoroscope.methods.base import PHASES, Method, Phase
 from fluoroscope.methods.explain import MethodLike, as_method, unique_names
@@ -57,6 +58,7 @@ WORDS: dict[Phase, tuple[str, str]] = {
 """Title and lead of each phase: what it shows, and what it does not claim."""
 
 
+@checked
 def report(
     model: nn.Module | Subject,
     inputs: Any = None,

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from fluoroscope.cli.console import Console
-from fluoroscope.cli.settings import type_text
 from fluoroscope.methods.base import PHASES, Method
+from fluoroscope.methods.options import type_text
 
 __all__ = ["catalogue"]
 

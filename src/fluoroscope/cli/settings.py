@@ -5,8 +5,8 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from fluoroscope.cli.network import literal
 from fluoroscope.errors import OptionError, nearest
@@ -14,7 +14,7 @@ from fluoroscope.errors import OptionError, nearest
 if TYPE_CHECKING:
     from fluoroscope.methods.base import Method
 
-__all__ = ["Settings", "converted", "parsed", "type_text"]
+__all__ = ["Settings", "converted", "parsed"]
 
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -88,7 +88,9 @@ def parsed(text: str) -> tuple[str, str, str]:
 
 def converted(text: str, hint: Any, name: str) -> Any:
     """``text`` as a value of the type ``hint``. Raises OptionError, naming the option."""
-    for kind in _alternatives(hint):
+    from fluoroscope.methods.options import alternatives, type_text
+
+    for kind in alternatives(hint):
         found = _as(text, kind)
         if found is not _NOTHING:
             return found
@@ -96,12 +98,6 @@ def converted(text: str, hint: Any, name: str) -> Any:
 
 
 _NOTHING = object()
-
-
-def _alternatives(hint: Any) -> list[Any]:
-    """The types of a union; None first, text last, so that ``none`` and ``3`` are not taken as text."""
-    members = list(get_args(hint)) if get_origin(hint) in (Union, UnionType) else [hint]
-    return sorted(members, key=lambda kind: {NoneType: 0, str: 2}.get(kind, 1))
 
 
 def _as(text: str, kind: Any) -> Any:
@@ -140,26 +136,3 @@ def _sequence(text: str, kind: Any, origin: Any) -> Any:
     kinds = inner if len(inner) == len(parts) else inner[:1] * len(parts)
     values = [_as(part, one) for part, one in zip(parts, kinds, strict=True)]
     return _NOTHING if any(v is _NOTHING for v in values) else origin(values)
-
-
-def type_text(hint: Any) -> str:
-    """A type in a person's words, for messages and lists of options."""
-    words = {
-        NoneType: "none",
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        str: "text",
-        Any: "a value",
-    }
-    texts = []
-    for kind in sorted(_alternatives(hint), key=lambda k: k is NoneType):
-        origin = get_origin(kind) or kind
-        if origin in (tuple, list):
-            inner = next((a for a in get_args(kind) if a is not Ellipsis), Any)
-            texts.append("names between commas" if inner is str else "numbers between commas")
-        elif origin is Literal:
-            texts += [str(choice) for choice in get_args(kind)]
-        else:
-            texts.append(words.get(kind, getattr(kind, "__name__", "a value")))
-    return " or ".join(dict.fromkeys(texts))

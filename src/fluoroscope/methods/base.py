@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import platform
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar, Literal, Self, dataclass_transform
@@ -21,7 +20,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from fluoroscope.errors import NotApplicable, OptionError, nearest
+from fluoroscope.arguments import checked
+from fluoroscope.errors import NotApplicable, OptionError
+from fluoroscope.methods.options import check_options, option
 from fluoroscope.methods.progress import Progress, progress
 from fluoroscope.model.inputs import Inputs, prepare_inputs
 from fluoroscope.model.study import Study, out_of_memory
@@ -29,19 +30,12 @@ from fluoroscope.model.subject import Subject, as_subject, fingerprint
 from fluoroscope.model.targets import Target, TargetLike
 from fluoroscope.results import Result, joined
 
-__all__ = ["Batch", "Method", "Need", "Phase", "check_option", "method", "named_options", "option", "versions"]
+__all__ = ["Batch", "Method", "Need", "Phase", "method", "option", "versions"]
 
 Need = Literal["inputs", "target", "loss"]
 Phase = Literal["before", "during", "after", "inference"]
 PHASES: tuple[Phase, ...] = ("before", "during", "after", "inference")
 DEFAULT_BATCH = 16
-
-
-def option(
-    default: Any, text: str, *, choices: Sequence[str] = (), low: float | None = None, high: float | None = None
-) -> Any:
-    """A field that is an option: its default, what it means, and which values it accepts."""
-    return field(default=default, metadata={"help": text, "choices": tuple(choices), "low": low, "high": high})
 
 
 @dataclass(frozen=True)
@@ -79,9 +73,12 @@ class Method:
     batch_size: int | None = option(None, "examples per batch; halves by itself when memory runs out", low=1)
     seed: int = option(0, "seed of everything random", low=0)
 
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        _check_calls(cls)
+
     def __post_init__(self) -> None:
-        for f in fields(self):
-            check_option(self, f)
+        check_options(self)
 
     def check(self, subject: Subject) -> str | None:
         """Why the method does not apply to this network; None where it does."""
@@ -101,6 +98,7 @@ class Method:
         """A last step after the results of all batches were joined."""
         return result
 
+    @checked
     def __call__(
         self, model: nn.Module | Subject, inputs: Any = None, loss: Any = None, *, target: TargetLike = "predicted"
     ) -> Any:
@@ -164,33 +162,18 @@ class Method:
 NOTHING = Inputs((), {}, 0)
 
 
+def _check_calls(cls: type[Any]) -> None:
+    """Let a method's own way of being called tell which arguments it does not take."""
+    if "__call__" in vars(cls):
+        cls.__call__ = checked(cls.__call__)
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def method(cls: type[Any]) -> Any:
     """Class decorator: a frozen keyword-only dataclass of options, entered into the registry under ``cls.name``."""
     from fluoroscope.methods.registry import register
 
-    return register(named_options(dataclass(frozen=True, kw_only=True)(cls)))
-
-
-def named_options(cls: type[Any]) -> type[Any]:
-    """``cls`` with an answer to options that it does not have: an OptionError that names the nearest."""
-    made = cls.__init__
-
-    @functools.wraps(made)
-    def checked(self: Any, *args: Any, **options: Any) -> None:
-        known = [f.name for f in fields(cls)] if type(self) is cls else list(options)
-        wrong = [name for name in options if name not in known]
-        if wrong or args:
-            raise OptionError(
-                f"{cls.__name__} has no option {wrong[0]!r}" if wrong else f"{cls.__name__}: options are given by name",
-                got=None if wrong else args[0],
-                expected=", ".join(known) if wrong else f"such as {cls.__name__}({known[0]}=...)",
-                nearest=nearest(wrong[0], known) if wrong else None,
-            )
-        made(self, **options)
-
-    cls.__init__ = checked
-    return cls
+    return register(checked(dataclass(frozen=True, kw_only=True)(cls)))
 
 
 def provenance(method: Method, study: Study, given: dict[str, Any]) -> dict[str, Any]:
@@ -236,25 +219,8 @@ def _own_version() -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, (bool, int, float, str)) or value is None:
         return value
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return getattr(value, "__qualname__", None) or repr(value)
-
-
-def check_option(method: Any, f: dataclasses.Field[Any]) -> None:
-    """Refuse a value that the declaration of a field does not accept. Raises OptionError."""
-    value, meta = getattr(method, f.name), f.metadata
-    choices, low, high = meta.get("choices"), meta.get("low"), meta.get("high")
-    if choices and value not in choices:
-        raise OptionError(
-            f"{method.title}: option {f.name!r} has no such choice",
-            got=value,
-            expected="one of " + ", ".join(map(repr, choices)),
-            nearest=nearest(str(value), map(str, choices)),
-        )
-    if value is None or (low is None and high is None):
-        return
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or (low is not None and not value >= low) or (high is not None and not value <= high):
-        bounds = f"at least {low}" if high is None else f"{low} to {high}" if low is not None else f"at most {high}"
-        raise OptionError(f"{method.title}: option {f.name!r} is out of range", got=value, expected=bounds)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import FluoroscopeError, OptionError
 from fluoroscope.methods.base import Method
 from fluoroscope.methods.planning import Together, plan
@@ -70,6 +71,7 @@ class Explanations(Mapping[str, Attribution]):
         return [result.save(Path(folder) / f"{name.replace(' ', '-')}.fluo") for name, result in self._found.items()]
 
 
+@checked
 def explain(
     model: nn.Module | Subject,
     inputs: Any,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import InputError, OptionError, nearest
 from fluoroscope.model.inversion import Inversion, Pictures, displayable, infer_invert
 
@@ -24,6 +25,7 @@ RESAMPLING = {
 }
 
 
+@checked
 @dataclass(frozen=True)
 class ImagePreprocess:
     """PIL image to a tensor (C, H, W): fitted to ``size``, divided by 255, then ``(x - mean) / std`` by channel.

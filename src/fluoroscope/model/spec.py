@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ModelError, nearest
 from fluoroscope.model.loading.factory import candidates, load_factory
 from fluoroscope.model.loading.keras_file import load_keras
@@ -39,6 +40,7 @@ FORMS = (
 )
 
 
+@checked
 def load(
     spec: str, weights: str | Path | None = None, *, trust: bool = False, strict: bool = True, **arguments: Any
 ) -> Subject:

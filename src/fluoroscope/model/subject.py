@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ModelError
 from fluoroscope.model.walk import each_module, every_module
 
@@ -22,6 +23,7 @@ FINGERPRINT_SAMPLE = 64
 SPOTS = 8
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A network and how people read it.

@@ -31,6 +31,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 import torch
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import NumericalError, TargetError, nearest
 from fluoroscope.model.tasks import Detection, Token
 
@@ -40,6 +41,7 @@ TargetLike = Any
 """int, str, list, array, tensor, Region or callable: see this module's table."""
 
 
+@checked
 @dataclass(frozen=True)
 class Region:
     """Sum of a category's scores over ``mask`` (H, W), or (N, H, W) for each example; all positions without a mask.

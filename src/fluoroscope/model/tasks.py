@@ -13,12 +13,14 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own habit)
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import TargetError
 from fluoroscope.model.outputs import main_output
 
 __all__ = ["Detection", "Similarity", "Token"]
 
 
+@checked
 @dataclass(frozen=True)
 class Token:
     """Score of ``category`` at ``position`` of an output (N, L, V): a masked word, a tag of one token, the next token.
@@ -47,6 +49,7 @@ class Token:
         return scores[torch.arange(count, device=scores.device), places.to(scores.device), categories.to(scores.device)]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Similarity:
     r"""Likeness of an embedding (N, D) to ``reference`` (D,), or (N, D) for each example.
@@ -94,6 +97,7 @@ class Similarity:
         raise TargetError("no such measure of similarity", got=self.measure, expected="cosine, dot or distance")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Detection:
     r"""Score of ``category`` of the detected box that fits ``box`` (x0, y0, x1, y1) best; (N, 4) for each example.

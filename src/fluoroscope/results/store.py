@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ResultFileError, write_remedy
 from fluoroscope.results.record import REGISTRY, Array, Record
 
@@ -86,6 +87,7 @@ def save(result: Record, path: str | Path) -> Path:
     return target
 
 
+@checked
 def open_result(path: str | Path) -> Any:
     """Read a result that :func:`save` wrote.
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import nn
 from torch.optim import Optimizer
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import InputError, ModelError, OptionError
 from fluoroscope.training.recorder.ranks import Ranks
 from fluoroscope.training.recorder.recording import Recording
@@ -20,6 +21,7 @@ from fluoroscope.training.store import RunWriter
 __all__ = ["record"]
 
 
+@checked
 def record(
     model: nn.Module,
     optimizer: Optimizer | Sequence[Optimizer],

@@ -11,8 +11,10 @@ from typing import Any, ClassVar, dataclass_transform
 import numpy as np
 from torch import nn
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import OptionError
-from fluoroscope.methods.base import check_option, named_options, option, versions
+from fluoroscope.methods.base import versions
+from fluoroscope.methods.options import check_options, option
 from fluoroscope.model.subject import Subject, fingerprint
 from fluoroscope.model.targets import TargetLike
 from fluoroscope.results import Array, Scorecard
@@ -40,7 +42,7 @@ class Measure:
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
 def check(cls: type[Any]) -> Any:
     """Class decorator: a frozen keyword-only dataclass of options."""
-    return named_options(dataclass(frozen=True, kw_only=True)(cls))
+    return checked(dataclass(frozen=True, kw_only=True)(cls))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +61,9 @@ class Check:
     seed: int = option(0, "seed of everything random", low=0)
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            check_option(self, f)
+        check_options(self)
 
+    @checked
     def __call__(
         self,
         methods: Any,

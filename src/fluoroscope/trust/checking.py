@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import FluoroscopeError, OptionError
 from fluoroscope.model.subject import Subject
 from fluoroscope.model.targets import TargetLike
@@ -44,6 +45,7 @@ def usual_checks(continuous: bool, masks: bool, *, hidden: str, seed: int = 0, b
     ]
 
 
+@checked
 def check_trust(
     methods: Any,
     model: nn.Module | Subject,
@@ -119,6 +121,7 @@ def _measured(check: Check, trial: Trial) -> list[Measure]:
     return check.measures(trial)
 
 
+@checked
 def with_verdict(attribution: Attribution, card: Scorecard, row: str | None = None) -> Attribution:
     """The attribution with the verdict of a scorecard's row (the one of its title) in ``meta["verdict"]``, where pages
     show it.

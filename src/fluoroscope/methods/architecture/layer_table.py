@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from fluoroscope.arguments import checked
 from fluoroscope.methods.base import Batch, Method, method, option
 from fluoroscope.model.layers import assumed_input, summarize
 from fluoroscope.model.study import Study
@@ -59,6 +60,7 @@ class LayerTable(Method):
         )
 
 
+@checked
 def layers(model: nn.Module | Subject, inputs: Any = None) -> LayerSummary:
     """The layers of a network: iterate over the rows for name, class, output shape, parameters and uses.
 

@@ -59,22 +59,12 @@ class Occlusion(Covering):
     title: ClassVar[str] = "Occlusion"
     source: ClassVar[str] = "Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2014, sec. 4.2"
 
-    window: int | tuple[int, ...] = option(16, "size of the window in input positions, one number or one per axis")
-    stride: int | tuple[int, ...] = option(8, "distance of windows in input positions, one number or one per axis")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("window", "stride"):
-            value = getattr(self, name)
-            numbers = value if isinstance(value, (tuple, list)) else (value,)
-            if not numbers or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in numbers):
-                raise OptionError(
-                    f"{self.title}: option {name!r} is out of range",
-                    got=value,
-                    expected="a whole number of at least 1, or one for each axis",
-                )
-            if isinstance(value, list):  # the options are kept in a frozen record
-                object.__setattr__(self, name, tuple(value))
+    window: int | tuple[int, ...] = option(
+        16, "size of the window in input positions, one number or one per axis", low=1
+    )
+    stride: int | tuple[int, ...] = option(
+        8, "distance of windows in input positions, one number or one per axis", low=1
+    )
 
     def regions(self, main: torch.Tensor, place: Layout, start: int) -> list[tuple[Regions, Shaped]]:
         """The same windows for every example."""

@@ -6,13 +6,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import NotApplicable, OptionError
 from fluoroscope.methods.base import versions
+from fluoroscope.methods.options import check_options, option
 from fluoroscope.methods.progress import progress
 from fluoroscope.methods.weights.looking import chosen, with_values
 from fluoroscope.methods.weights.summary import MANY, MARGIN, Look, planned
@@ -25,6 +27,7 @@ __all__ = ["WeightDifference"]
 Weights = nn.Module | Subject | Checkpoint | str | Path
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class WeightDifference:
     """What changed from one set of weights to another: ``WeightDifference()(before, after)``.
@@ -37,15 +40,21 @@ class WeightDifference:
 
     Raises:
         NotApplicable: the two have no tensor of the same name and shape.
-        OptionError: no tensor's name fits ``match``.
+        OptionError: no tensor's name fits ``match``, or an option is outside what is accepted.
         InputError, ModelError: a file is missing, truncated or corrupt.
     """
 
-    match: str = "*"
-    side: int = 256
-    zoom: int = 1 << 22
-    bins: int = 64
+    title: ClassVar[str] = "Difference of weights"
 
+    match: str = option("*", "which tensors, as a pattern of names: 'layer1.*', '*.weight'")
+    side: int = option(256, "largest side of the coarsest picture, in cells", low=8, high=4096)
+    zoom: int = option(1 << 22, "cells of all finer pictures together", low=0)
+    bins: int = option(64, "bars of each histogram", low=2, high=4096)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @checked
     def __call__(self, before: Weights, after: Weights) -> TensorSummary:
         """The differences, as a summary of tensors with a ``comparison``."""
         started = time.perf_counter()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import OptionError, nearest
 from fluoroscope.results import atomic_write
 
@@ -23,6 +24,7 @@ FORMATS = (".svg", ".pdf", ".png", ".dot", ".gv", ".graphml", ".mmd", ".tex", ".
 PICTURES = (".pdf", ".png")
 
 
+@checked
 def write_graph(graph: ModelGraph, path: str | Path, **options: Any) -> Path:
     """Write ``graph`` to ``path``, whole or not at all, in the format its ending names, and return the path.
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import OptionError, TrainingStopped
 from fluoroscope.results import Finding
 from fluoroscope.results.findings import Severity
@@ -43,6 +44,7 @@ def at_least(finding: Finding, severity: Severity) -> bool:
     return RANK[finding.severity] >= RANK[severity]
 
 
+@checked
 class StopTraining:
     """Stops the training when a rule finds something: ``run.should_stop`` becomes true, which the loop asks.
 
@@ -70,6 +72,7 @@ class StopTraining:
         return True
 
 
+@checked
 class Webhook:
     """POSTs each announcement as JSON to ``url``, from a thread of its own.
 

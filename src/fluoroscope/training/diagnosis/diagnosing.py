@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import InputError, OptionError, nearest
 from fluoroscope.results import Finding, Findings, History, TensorHistory
 from fluoroscope.results.findings import Severity
@@ -25,6 +26,7 @@ __all__ = ["apply", "diagnose", "read_run"]
 RANK = {"problem": 0, "warning": 1, "hint": 2}
 
 
+@checked
 def diagnose(
     run: Any,
     tensors: TensorHistory | None = None,

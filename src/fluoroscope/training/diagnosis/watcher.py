@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import OptionError, TrainingStopped
 from fluoroscope.results import Finding, Findings
 from fluoroscope.results.findings import Severity
@@ -20,6 +21,7 @@ __all__ = ["Watcher"]
 LOG = logging.getLogger("fluoroscope")
 
 
+@checked
 class Watcher:
     """Diagnoses a run every so many steps, and tells each new finding once.
 

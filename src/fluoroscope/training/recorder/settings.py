@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
 from fluoroscope.errors import OptionError
+from fluoroscope.methods.options import check_options, option
 
 __all__ = ["Settings"]
 
@@ -18,35 +19,22 @@ class Settings:
         OptionError: a value that is not accepted.
     """
 
-    every: int = 1
-    exact_every: int = 100
-    activations_every: int = 10
-    sample: int = 512
-    updates: Literal["auto", "exact", "sampled"] = "auto"
-    histograms: bool = True
-    memory_every: int = 20
-    eager: bool = False
-    curvature_every: int = 100
-    noise_scale_every: int = 0
-    alignment: Literal["off", "sampled", "exact"] = "off"
+    title: ClassVar[str] = "fs.record"
+
+    every: int = option(1, "steps from one look at tensors to the next", low=1)
+    exact_every: int = option(100, "steps from one exact statistic to the next, 0 for never", low=0)
+    activations_every: int = option(10, "steps from one look at activations to the next", low=0)
+    sample: int = option(512, "entries looked at in each tensor", low=16, high=65535)
+    updates: str = option("auto", "how norms of updates are had", choices=("auto", "exact", "sampled"))
+    histograms: bool = option(True, "whether histograms are kept")
+    memory_every: int = option(20, "steps from one look at memory to the next", low=1)
+    eager: bool = option(False, "whether a compiled network runs once more, not compiled")
+    curvature_every: int = option(100, "steps from one curvature to the next", low=1)
+    noise_scale_every: int = option(0, "steps from one noise scale to the next, 0 for never", low=0)
+    alignment: str = option("off", "cosines of a step and the last one", choices=("off", "sampled", "exact"))
 
     def __post_init__(self) -> None:
-        least = {"every": 1, "exact_every": 0, "activations_every": 0, "sample": 16}
-        for name, low in {**least, "curvature_every": 1, "noise_scale_every": 0}.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < low:
-                raise OptionError(f"fs.record: option {name!r} is out of range", got=value, expected=f"at least {low}")
-        if self.sample > 65535:
-            raise OptionError("fs.record: option 'sample' is out of range", got=self.sample, expected="16 to 65535")
-        if self.updates not in ("auto", "exact", "sampled"):
-            raise OptionError(
-                "fs.record: option 'updates' has no such choice", got=self.updates, expected="auto, exact or sampled"
-            )
-
-        if self.alignment not in ("off", "sampled", "exact"):
-            raise OptionError(
-                "fs.record: option 'alignment' has no such choice", got=self.alignment, expected="off, sampled or exact"
-            )
+        check_options(self)
         if self.alignment != "off" and self.every != 1:
             raise OptionError(
                 "fs.record: 'alignment' compares a step with the one before it", got=f"every={self.every}", expected="1"

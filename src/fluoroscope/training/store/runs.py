@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from pathlib import Path
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import FluoroscopeError, InputError, nearest
 from fluoroscope.training.store.folder import run_folders
 from fluoroscope.training.store.run import Run
@@ -93,6 +94,7 @@ def _some(found: Mapping[str, Run]) -> str | None:
     return ", ".join(names[:5]) + (" …" if len(names) > 5 else "") if names else None
 
 
+@checked
 def open_runs(path: str | Path = "runs") -> Runs:
     """The runs in a folder, or the one run whose folder it is, as a mapping from names to :class:`Run`.
 
