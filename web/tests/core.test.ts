@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { halves } from '../src/core/blobs';
 import { logTicks, nearestIndex, spansDecades } from '../src/core/curves';
-import { bytes, counted, digitsOf, format, measured, percent, short, shortened, ticks, whole } from '../src/core/numbers';
+import { bytes, counted, digitsOf, format, measured, percent, short, shortened, ticks, unbroken, whole } from '../src/core/numbers';
 import { along, css, scaleOf } from '../src/core/palette';
 import { contour, peakOf, positions, resample } from '../src/core/raster';
 import { middle, readAt } from '../src/core/reading';
@@ -71,6 +71,10 @@ test('scales: signed ones are symmetric, others start at 0; hostile ranges give 
   expect(scaleOf(NaN, Infinity, false)).toEqual({ low: 0, high: 1, signed: false });
   expect(along(Infinity, scaleOf(0, 2, false))).toBe(1);
   expect(css(NaN, scaleOf(0, 1, false))).toBe('transparent');
+});
+
+test('no line ends between a number and its unit', () => {
+  expect(unbroken('9.3 % of the answers, 12 s, 3 GB, 4 steps')).toBe('9.3\u00a0% of the answers, 12\u00a0s, 3\u00a0GB, 4 steps');
 });
 
 test('numbers read well', () => {

@@ -110,3 +110,8 @@ export function digitsOf(marks: number[]): number {
   const step = Math.min(...marks.slice(1).map((v, i) => Math.abs(v - marks[i])));
   return step > 0 ? Math.min(15, Math.max(3, 1 + Math.floor(Math.log10(most) + 1e-9) - Math.floor(Math.log10(step) + 1e-9))) : 3;
 }
+
+/** A text in which no line ends between a number and its unit. */
+export function unbroken(text: string): string {
+  return text.replace(/(\d) (?=(?:%|‰|[kMGT]?B|[mµn]?s|min|h|x)(?![\p{L}\d]))/gu, '$1\u00a0');
+}
