@@ -107,8 +107,9 @@ def tape(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> Tape:
     if any(t.requires_grad for t in inputs.tensors):
         return _tape(study, inputs, layers, ForwardTap())  # the tape begins at the input
     kept = kept_tape(study, inputs, layers)
-    if kept is not None and kept.ready(study, inputs):
-        return Tape(*kept.run(study, inputs))
+    program = kept.ready(study, inputs) if kept is not None else None
+    if kept is not None and program is not None:
+        return Tape(*kept.run(study, inputs, program))
     with study.noting() as notes:
         taped = _own_tape(study, inputs, layers)
     if kept is not None:

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
@@ -59,15 +59,18 @@ class Kept:
         """Whether the program gives what the network itself gave."""
         raise NotImplementedError
 
-    def ready(self, study: Study, inputs: Inputs) -> bool:
-        """Whether the program may answer for these inputs: the network has to be unchanged, proved once a study."""
-        if self.program is None or self.unchanged is None or inputs.count not in self.batches:
-            return False
-        if self.unchanged.holds(numbers=self.unchanged not in study.proofs):
-            study.proofs.append(self.unchanged)
-            return True
+    def ready(self, study: Study, inputs: Inputs) -> Any:
+        """The program where it may answer for these inputs, else None: the network has to be unchanged, proved once a
+        study. It is handed out, since a thread that studies another network may put an end to its being kept.
+        """
+        program, unchanged = self.program, self.unchanged
+        if program is None or unchanged is None or inputs.count not in self.batches:
+            return None
+        if unchanged.holds(numbers=unchanged not in study.proofs):
+            study.proofs.append(unchanged)
+            return program
         self.drop()
-        return False
+        return None
 
     def drop(self) -> None:
         """Forget the program; it may be made anew."""
@@ -117,7 +120,8 @@ class Kept:
 
 
 _KEPT: WeakKeyDictionary[nn.Module, dict[Any, Kept]] = WeakKeyDictionary()
-_ORDER: list[Kept] = []
+_ORDER: list[ref[Kept]] = []
+"""The ones used last come last; they live as long as their network."""
 
 
 def kept(study: Study, inputs: Inputs, key: Any, new: Callable[[], Kept]) -> Any:
@@ -140,7 +144,7 @@ def kept(study: Study, inputs: Inputs, key: Any, new: Callable[[], Kept]) -> Any
 
 def forget_programs() -> None:
     """Free all programs."""
-    for one in _ORDER:
+    for one in filter(None, (known() for known in _ORDER)):
         one.drop()
     _ORDER.clear()
     _KEPT.clear()
@@ -148,9 +152,11 @@ def forget_programs() -> None:
 
 def _used(found: Kept) -> Kept:
     """The ones used last keep their programs."""
-    _ORDER[:] = [*(one for one in _ORDER if one is not found), found]
-    while len(_ORDER) > MOST_KEPT:
-        _ORDER.pop(0).drop()
+    others = [one for one in (known() for known in _ORDER) if one is not None and one is not found]
+    spare = max(0, len(others) + 1 - MOST_KEPT)
+    for one in others[:spare]:
+        one.drop()
+    _ORDER[:] = [ref(one) for one in (*others[spare:], found)]
     return found
 
 

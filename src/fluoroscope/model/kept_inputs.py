@@ -32,10 +32,12 @@ class KeptInput(Kept):
         record = Operations()
         return TapedProgram(record, *recorded_ends(study, inputs, record))
 
-    def run(self, study: Study, inputs: Inputs, leaf: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(output, scores) on the tape that begins at ``leaf``."""
+    def run(
+        self, study: Study, inputs: Inputs, leaf: torch.Tensor, program: TapedProgram
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(output, scores) on the tape that begins at ``leaf``, by the program that is ready."""
         self.counted(study, inputs)
-        output, scores = self.program.run(leaf)
+        output, scores = program.run(leaf)
         study.check_finite(scores.detach(), inputs)
         return output, scores
 

@@ -61,10 +61,10 @@ class KeptTape(Kept):
             raise Unsupported("there is too little before the layer")
         return program
 
-    def run(self, study: Study, inputs: Inputs) -> Taped:
-        """The tape by the program."""
+    def run(self, study: Study, inputs: Inputs, program: TailedProgram) -> Taped:
+        """The tape by the program that is ready."""
         self.counted(study, inputs)
-        found = self.program.run(inputs.main)
+        found = program.run(inputs.main)
         study.check_finite(found.scores.detach(), inputs)
         return found.output, found.scores, self._named(found)
 

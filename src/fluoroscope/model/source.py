@@ -104,8 +104,9 @@ class Source:
         if kept is None:
             return Tape(*self.forward(leaf, rows), {self.layer or "input": leaf})
         known, inputs = kept
-        if known.ready(self.study, inputs):
-            return Tape(*known.run(self.study, inputs, leaf), {"input": leaf})
+        program = known.ready(self.study, inputs)
+        if program is not None:
+            return Tape(*known.run(self.study, inputs, leaf, program), {"input": leaf})
         with self.study.noting() as notes:
             output, scores = self.forward(leaf, rows)
         known.learn(self.study, inputs, (output, scores, leaf), notes)

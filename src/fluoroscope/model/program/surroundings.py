@@ -1,9 +1,9 @@
 """Surroundings: what a network's forward reads besides its input, and whether all of it is still the same object.
 
 From every module its attributes, with what containers hold; from every class the methods that ``forward`` reaches by
-name; from every function its code, defaults, closure and the globals that it names. Code of torch, NumPy and the
-standard library is trusted. Objects that may change inside without being replaced make it impossible to tell:
-:class:`Unseen`.
+name; from every function its code, defaults, closure and the globals that it names; from every other class that is come
+upon what any of this code may name. Code of torch, NumPy and the standard library is trusted. Objects that may change
+inside without being replaced make it impossible to tell: :class:`Unseen`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import enum
 import functools
 import sys
 import weakref
-from collections import OrderedDict, deque
-from collections.abc import Iterator, MutableMapping
+from collections import OrderedDict, deque, namedtuple
+from collections.abc import Iterable, Iterator, MutableMapping
 from operator import is_
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -27,14 +27,16 @@ __all__ = ["Surroundings", "Unseen"]
 
 TRUSTED = {"torch", "numpy", *sys.stdlib_module_names} - {"__main__", "test"}
 PLAIN = (
-    type(None), bool, int, float, complex, str, bytes, type, range, slice, enum.Enum, np.generic, torch.dtype,
-    torch.device, torch.memory_format, torch.layout, torch.Size, type(Ellipsis), BuiltinFunctionType,
-    torch._ops.OpOverload, torch._ops.OpOverloadPacket, type(torch.relu), type(torch.ops),
+    type(None), bool, int, float, complex, str, bytes, range, slice, enum.Enum, np.generic, torch.dtype,
+    torch.device, torch.memory_format, torch.layout, torch.Size, type(Ellipsis), torch._ops.OpOverload,
+    torch._ops.OpOverloadPacket, type(torch.ops), type(vars(namedtuple("Field", "of"))["of"]),
 )  # fmt: skip
 CONTAINERS = (dict, OrderedDict, list, set, deque)
 BOOKKEEPING = ("_state_dict", "_load_state_dict", "_non_persistent_buffers_set")
 """Attributes of modules that no forward reads."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+MAKING = ("__init__", "__new__", "__post_init__", "__call__", "forward", "backward", "setup_context")
+"""Names that calling a class, or a function of autograd, reaches without saying so."""
 MISSING = object()
 
 
@@ -58,7 +60,13 @@ class Surroundings:
         self._cells: list[tuple[Any, Any]] = []
         self._kinds: list[tuple[weakref.ref[nn.Module], type]] = []
         self._seen: dict[int, Any] = {}
+        self._root = module
+        self._named: set[str] = set()
+        self._members: dict[type, set[str]] = {}
+        self._others: dict[type, None] = {}
         self._module(module)
+        self._other_classes()
+        del self._root
         self._seen.clear()
 
     def same(self) -> bool:
@@ -92,13 +100,20 @@ class Surroundings:
         self._attributes.append((module.__dict__, module.__dict__.copy()))
         for name, value in kept.items():
             self._value(value, f"{type(module).__name__}.{name}")
-        self._class(type(module))
+        self._class(type(module), ["forward", "__call__"])
 
-    def _class(self, kind: type) -> None:
-        """The methods that forward reaches by name, in the classes that torch does not bring."""
-        if not self._new(kind):
-            return
-        left, known = ["forward", "__call__"], set[str]()
+    def _other_classes(self) -> None:
+        """What the code names of classes that are no modules' own: settings kept as a class, helpers, outputs. Looking
+        at one may bring up further names and classes.
+        """
+        before = -1
+        while before != (before := len(self._named) + len(self._others)):
+            for kind in list(self._others):
+                self._class(kind, self._named if issubclass(kind, nn.Module) else self._named.union(MAKING))
+
+    def _class(self, kind: type, names: Iterable[str]) -> None:
+        """The members of these names, and those that their code names, in the classes that torch does not bring."""
+        left, known = list(names), self._members.setdefault(kind, set())
         while left:
             name = left.pop()
             if name in known:
@@ -124,12 +139,14 @@ class Surroundings:
         return [name for f in functions for name in self._function(f)]
 
     def _function(self, function: FunctionType) -> list[str]:
-        """Its code, defaults, closure, and the globals that it names; the names that its code uses."""
+        """Its code, defaults, attributes, closure, and the globals that it names; the names that its code uses."""
         names = list(_names_in(function.__code__))
+        self._named.update(names)
         if not self._new(function) or _trusted(function):
             return names
         self._name(_Attributes(function), "__code__")
         self._value((function.__defaults__, tuple((function.__kwdefaults__ or {}).items())), function.__qualname__)
+        self._container(function.__dict__, function.__qualname__)
         for cell in function.__closure__ or ():
             self._cells.append((cell, _content(cell)))
             self._value(_content(cell), function.__qualname__)
@@ -156,12 +173,20 @@ class Surroundings:
             if self._new(value):
                 self._tensor(value, where)
         elif isinstance(value, nn.Module):
+            if value is self._root:  # what is kept would keep the network alive
+                raise Unseen(f"{where} is the network itself")
             self._module(value)
+        elif isinstance(value, type):
+            if not (_trusted(value) or issubclass(value, enum.Enum)):
+                self._others[value] = None
         elif isinstance(value, FunctionType):
             self._function(value)
         elif isinstance(value, MethodType):
             self._function(value.__func__) if isinstance(value.__func__, FunctionType) else None
             self._value(value.__self__, where)
+        elif isinstance(value, BuiltinFunctionType):
+            if not isinstance(value.__self__, ModuleType):
+                self._value(value.__self__, where)
         elif isinstance(value, functools.partial):
             self._value((value.func, value.args, tuple(value.keywords.items())), where)
         elif type(value) in CONTAINERS:
