@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from fluoroscope.demo.life_cycle import Size, _train
 from fluoroscope.demo.network import SceneNet, make_network
+from fluoroscope.demo.recording import Watched
 from fluoroscope.demo.scenes import Scenes, make_scenes
-from fluoroscope.demo.training import TrainingRun, accuracy, as_history, gradient_norms, train
+from fluoroscope.demo.training import TrainingRun, accuracy, as_history, gradient_norms, steps_of, train
 from fluoroscope.errors import OptionError
+from fluoroscope.methods.progress import listening
 from fluoroscope.results import open_result
 
 STAGES = {"stem", "layer1", "layer2", "layer3", "fc"}
@@ -123,6 +127,20 @@ def test_progress_is_told_every_step() -> None:
     assert {s[1] for s in seen} == {30}
     assert [s[2] for s in seen] == run.loss.tolist()
     assert [s[3] for s in seen] == run.batch_accuracy.tolist()
+
+
+@pytest.mark.parametrize(("examples", "epochs", "batch", "steps"), [(5000, 8, 64, 624), (64, 2, 64, 2), (10, 3, 64, 3)])
+def test_a_remainder_that_does_not_fill_a_batch_is_no_step(examples: int, epochs: int, batch: int, steps: int) -> None:
+    assert steps_of(examples, epochs, batch) == steps
+
+
+def test_the_demo_tells_as_many_steps_as_it_makes(tmp_path: Path) -> None:
+    told: list[tuple[str, float, float]] = []
+    with listening(lambda *at: told.append(at)):
+        size = Size(training=100, epochs=2)
+        run = _train(tiny(), make_scenes(20, 9, split="validation"), size, 0, Watched(tmp_path, "training"))
+    assert len(run.loss) == 2
+    assert [(done, total) for _, done, total in told] == [(0, 2), (1, 2), (2, 2)]
 
 
 def test_accuracy_is_the_share_of_right_answers_and_keeps_the_mode() -> None:

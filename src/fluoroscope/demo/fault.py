@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fluoroscope.demo.recording import Watched, watched
 from fluoroscope.demo.scenes import make_scenes
-from fluoroscope.demo.training import train
+from fluoroscope.demo.training import steps_of, train
 from fluoroscope.methods.progress import progress
 
 __all__ = ["FAULT", "SigmoidNet", "faulty_training"]
@@ -48,7 +48,7 @@ def faulty_training(folder: Path, *, scenes: int, epochs: int, seed: int) -> Wat
     part = make_scenes(scenes, seed + 77)
     held_out = make_scenes(200, seed + 78, split="validation")
     run = watched(folder, "planted-fault", fault=FAULT)
-    with progress("Training with a fault", epochs * (scenes // 64)) as bar:
+    with progress("Training with a fault", steps_of(scenes, epochs)) as bar:
         train(
             network, lambda _: part, held_out, epochs=epochs, seed=seed, optimizer=_descent,
             progress=lambda step, total, loss, accuracy: bar.advance(), record=run.record,

@@ -16,7 +16,7 @@ from fluoroscope.demo.localisation import localisation
 from fluoroscope.demo.network import SceneNet, as_subject, make_network
 from fluoroscope.demo.recording import Watched, watched
 from fluoroscope.demo.scenes import Scenes, make_scenes
-from fluoroscope.demo.training import TrainingRun, accuracy, as_history, train
+from fluoroscope.demo.training import TrainingRun, accuracy, as_history, steps_of, train
 from fluoroscope.methods.progress import progress
 from fluoroscope.methods.registry import report_methods
 from fluoroscope.methods.weights.weight_maps import WeightMaps
@@ -119,7 +119,7 @@ def _during(training: TrainingRun, watch: Watched, faulty: Watched) -> list[Resu
 
 
 def _train(network: SceneNet, unseen: Scenes, size: Size, seed: int, watch: Watched) -> TrainingRun:
-    with progress("Training", size.epochs * -(-size.training // 64)) as bar:
+    with progress("Training", steps_of(size.training, size.epochs)) as bar:
         return train(
             network,
             lambda epoch: make_scenes(size.training, seed + epoch),

@@ -19,7 +19,7 @@ from fluoroscope.results import History, Series
 from fluoroscope.results.record import Array
 from fluoroscope.training.recorder.recording import Recording
 
-__all__ = ["Progress", "Recorder", "TrainingRun", "accuracy", "as_history", "train", "validated"]
+__all__ = ["Progress", "Recorder", "TrainingRun", "accuracy", "as_history", "steps_of", "train", "validated"]
 
 Progress = Callable[[int, int, float, float], None]
 """Called after each step with its number (from 1), the number of steps, the batch's loss and its accuracy."""
@@ -28,6 +28,7 @@ Recorder = Callable[[nn.Module, torch.optim.Optimizer], Recording]
 """Opens a recording, as ``fs.record`` does."""
 
 TOTAL = "total"
+BATCH = 64  # scenes of a step
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
 
 
@@ -59,7 +60,7 @@ def train(
     validation: Scenes,
     *,
     epochs: int = 8,
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     learning_rate: float = 6e-3,
     weight_decay: float = 0.02,
     seed: int = 0,
@@ -89,6 +90,11 @@ def train(
                 loop.epoch(_of_size(scenes(epoch), len(part)) if epoch else part)
                 loop.end(validation)
     return loop.run(time.perf_counter() - started, seed)
+
+
+def steps_of(examples: int, epochs: int, batch_size: int = BATCH) -> int:
+    """Steps of a training: of each epoch the remainder that does not fill a batch is left out."""
+    return epochs * (examples // min(batch_size, examples))
 
 
 def _check(epochs: int, batch_size: int) -> None:
@@ -135,7 +141,7 @@ class _Loop:
         progress: Progress | None,
     ) -> None:
         self.network, self.optimizer, self.batch_size, self.progress = network, optimizer, batch_size, progress
-        self.steps = epochs * (examples // batch_size)
+        self.steps = steps_of(examples, epochs, batch_size)
         peak = optimizer.param_groups[0]["lr"]
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, self.steps, pct_start=WARM_UP)
         self.step = 0
