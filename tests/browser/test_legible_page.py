@@ -133,3 +133,20 @@ def test_what_goes_on_beyond_the_edge_is_shaded(view):
         "a => a.map((e) => getComputedStyle(e).backgroundAttachment.split(', '))"
     )
     assert shades and all(s == ["local", "local", "scroll", "scroll"] for s in shades)
+
+
+def test_names_and_values_of_a_legend_lie_beside_one_another_and_inside(view):
+    panel = view.panel("history")
+    panel.get_by_text("Mean and range", exact=True).click()
+    edge = panel.bounding_box()
+    entries = panel.locator("figure li button").all()
+    assert len(entries) >= 4
+    for entry in entries:
+        name, value, more = (entry.locator(part).bounding_box() for part in (".name", "b", ".more"))
+        assert name["x"] + name["width"] <= value["x"] + 0.5 and value["y"] + value["height"] <= more["y"] + 0.5
+        ends = entry.locator("b, .more").evaluate_all(
+            "a => a.map((e) => e.getBoundingClientRect().left + e.scrollWidth)"
+        )
+        assert max(ends) <= edge["x"] + edge["width"]
+        assert more["height"] < 2 * value["height"]  # one line: "n = 1" is not three
+    panel.get_by_text("Every run", exact=True).click()

@@ -317,3 +317,38 @@ def test_bytes_that_hardly_differ_have_ticks_that_do():
     assert len(set(marks)) == len(marks) > 3
     assert all(m.endswith("MB") for m in marks)
     assert "352 MB" in texts(ax)  # the last value
+
+
+def test_zeros_on_a_logarithmic_axis_are_marked_and_no_gaps():
+    values = np.geomspace(1, 1e-6, 60)
+    values[[20, 21, 40]], values[50], values[30] = 0.0, np.nan, -2.0
+    result = History(series={"norm": Series(steps=np.arange(60) * 10, values=values)})
+    ax = draw(result, Figure().subplots(), log=True)
+    assert {"× 1 not finite", "▼ 3 zero, 1 negative: below a log axis"} <= texts(ax)
+    np.testing.assert_array_equal(line(ax, "_below").get_xdata(), [200, 210, 300, 400])
+    assert line(ax, "_gap").get_xdata() == [500]  # the middle of 490 and 510
+    drawn = line(ax, "norm").get_ydata()
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(drawn)), [20, 21, 30, 40, 50])
+    linear = draw(result, Figure().subplots(), log=False)
+    assert not any(text.startswith("▼") for text in texts(linear))
+    assert line(linear, "norm").get_ydata()[20] == 0
+
+
+def test_a_mean_of_zero_is_marked_on_a_logarithmic_axis():
+    runs = {
+        f"run {i}": History(series={"x": Series(steps=np.arange(4), values=np.array([4.0, 0, i, 1]))}) for i in range(2)
+    }
+    ax = draw(History.compared(runs), Figure().subplots(), group_by=(), log=True)
+    assert line(ax, "_below").get_xdata().tolist() == [1]
+    assert "▼ 1 zero: below a log axis" in texts(ax)
+    assert np.isnan(line(ax, "all runs (n = 2)").get_ydata()).tolist() == [False, True, False, False]
+
+
+def test_very_many_zeros_make_few_marks():
+    values = np.zeros(100_000)
+    values[::2] = 1e-3
+    result = History(series={"norm": Series(steps=np.arange(100_000), values=values)})
+    ax = draw(result, Figure().subplots(), log=True)
+    assert "▼ 50,000 zero: below a log axis" in texts(ax)
+    assert 300 < len(line(ax, "_below").get_xdata()) <= 401
+    np.testing.assert_allclose(line(ax, "norm").get_ydata(), 1e-3)  # zeros among them break no line of means

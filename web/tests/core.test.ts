@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { halves } from '../src/core/blobs';
 import { logTicks, nearestIndex, spansDecades } from '../src/core/curves';
-import { bytes, counted, digitsOf, format, measured, percent, short, shortened, ticks, unbroken, whole } from '../src/core/numbers';
+import { bytes, counted, decade, digitsOf, format, measured, percent, short, shortened, ticks, unbroken, whole } from '../src/core/numbers';
 import { along, css, scaleOf } from '../src/core/palette';
 import { contour, peakOf, positions, resample } from '../src/core/raster';
 import { middle, readAt } from '../src/core/reading';
@@ -80,6 +80,7 @@ test('no line ends between a number and its unit', () => {
 test('numbers read well', () => {
   expect(format(0.00012345)).toBe('1.234·10⁻⁴');
   expect(format(1e-5)).toBe('10⁻⁵');
+  expect([0.001, 1, 1000, 1e4, 1e6, 1e11].map(decade)).toEqual(['0.001', '1', '1\u2009000', '10⁴', '10⁶', '10¹¹']);
   expect(format(-1e-5)).toBe('−10⁻⁵');
   expect(format(-2.1e-5)).toBe('−2.1·10⁻⁵');
   expect(format(-2.5)).toBe('−2.5');

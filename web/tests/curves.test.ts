@@ -1,7 +1,7 @@
 // Curves against plain loops over all points.
 import { describe, expect, test } from 'vitest';
 import { clock, duration, xTicks } from '../src/core/axes';
-import { ascending, countMissing, envelope, extentOf, gaussianAt, movingAverage, nearestOf, upperBound } from '../src/core/curves';
+import { ascending, countBelow, countMissing, envelope, extentOf, gaussianAt, movingAverage, nearestOf, upperBound } from '../src/core/curves';
 import { drawn, fitted, type Frame } from '../src/core/drawing';
 
 let state = 1;
@@ -49,8 +49,10 @@ describe('envelope', () => {
     expect(Math.max(...found.high)).toBe(99);
     expect(found.at[found.high.indexOf(99)]).toBe(Math.floor((654_321 / 999_999) * 600));
   });
-  test('on a logarithmic axis what is not positive is missing', () => {
-    expect(envelope([0, 1, 2], [1, -1, 0], 0, 3, 0, 2, 1, true)).toEqual({ at: [0], low: [1], high: [1], mean: [1], missing: [2] });
+  test('on a logarithmic axis what is not positive is below it, and not missing', () => {
+    expect(envelope([0, 1, 2, 3], [1, -1, 0, NaN], 0, 4, 0, 3, 1, true)).toEqual({ at: [0], low: [1], high: [1], mean: [1], missing: [1], below: [2] });
+    expect(envelope([0, 1], [1, 0], 0, 2, 0, 1, 1).below).toEqual([0]);
+    expect(countBelow([0, -0, -2, 3, NaN, -Infinity])).toEqual({ zero: 2, negative: 1 });
   });
 });
 
@@ -114,6 +116,20 @@ test('a line breaks at a gap, in points and in columns, smoothed or not', () => 
       expect(out.line.match(/M/g)).toHaveLength(2);
       expect(out.gaps.match(/M/g)!.length).toBe(width > 5000 ? 100 : 2);
     }
+  }
+});
+
+test('on a logarithmic axis zeros are marked at its lower edge, and only there', () => {
+  const xs = Array.from({ length: 5000 }, (_, i) => i);
+  const values = xs.map((i) => (i >= 2000 && i < 2100 ? 0 : i === 4000 ? NaN : 1));
+  const curve = { name: 'a', unit: '', xs, values, parts: ascending(xs), missing: countMissing(values), colour: '' };
+  for (const width of [10_000, 100]) {
+    const frame: Frame = { x: (v) => (v / 5000) * width, y: (v) => v, start: 0, end: 4999, left: 0, width, log: true };
+    const out = drawn(curve, frame, { kind: 'none', weight: 0 }, 50);
+    expect(out.below.match(/M/g)!.length).toBe(width > 5000 ? 100 : 2);
+    expect(out.below).toMatch(/ 44\.0h7l-3\.5 6z$/); // the tip is on the floor
+    expect(out.gaps.match(/M/g)).toHaveLength(1);
+    expect(drawn(curve, { ...frame, log: false }, { kind: 'none', weight: 0 }, 50).below).toBe('');
   }
 });
 

@@ -63,3 +63,13 @@ test('no line joins means of different numbers of runs; fewer are fainter', () =
   expect(found.faint).toBe('M20.0 -1.0L30.0 -1.0');
   expect(found.band).toBe('M0.0 -3.0L10.0 -3.0L10.0 -1.0L0.0 -1.0ZM20.0 -1.0L30.0 -1.0L30.0 -1.0L20.0 -1.0Z');
 });
+
+test('on a logarithmic axis a band reaches down to its edge where a run is zero', () => {
+  const xs = [0, 1, 2];
+  const members = [{ xs, values: [4, 0, 4] }, { xs, values: [2, 2, 2] }];
+  const spread = spreadOf(members);
+  const frame: Frame = { x: (v) => v, y: (v) => -Math.log2(v), start: 0, end: 2, left: 0, width: 30, log: true };
+  const out = drawn({ name: 'a', unit: '', xs: spread.xs, values: spread.mean, parts: [[0, 3]], missing: 0, colour: '', spread }, frame, { kind: 'none', weight: 0 }, 50);
+  expect(out.band).toBe('M0.0 -2.0L1.0 -1.0L2.0 -2.0L2.0 -1.0L1.0 50.0L0.0 -1.0Z');
+  expect(out.below).toBe('');
+});

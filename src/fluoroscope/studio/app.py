@@ -192,6 +192,6 @@ class _Desk:
 def _listed(names: Sequence[str]) -> str:
     """Names for the head of a page; long ones are cut in the middle, where names differ least."""
     tail = (LONGEST_NAME - 1) // 2
-    return ", ".join(
+    return " · ".join(  # names may have commas
         name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1 - tail]}…{name[-tail:]}" for name in names
     )

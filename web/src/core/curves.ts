@@ -10,8 +10,9 @@ export interface Curve {
   colour: string; dash?: string; spread?: Spread;
 }
 export interface Extent { low: number; high: number }
-/** Columns of a view: number of the column, least, greatest and mean finite value, and how many values are not finite. */
-export interface Envelope { at: number[]; low: number[]; high: number[]; mean: number[]; missing: number[] }
+/** Columns of a view: number of the column, least, greatest and mean finite value, how many values are not finite, and how many
+ * of the finite ones are too low for a logarithmic axis, being zero or negative. */
+export interface Envelope { at: number[]; low: number[]; high: number[]; mean: number[]; missing: number[]; below: number[] }
 
 export function drawable(value: number, log: boolean): boolean {
   return Number.isFinite(value) && (!log || value > 0);
@@ -35,6 +36,16 @@ export function countMissing(values: Line): number {
   let count = 0;
   for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) count++;
   return count;
+}
+
+/** How many values lie below a logarithmic axis: zeros, and numbers less than that. */
+export function countBelow(values: Line): { zero: number; negative: number } {
+  const out = { zero: 0, negative: 0 };
+  for (let i = 0; i < values.length; i++) {
+    if (values[i] === 0) out.zero++;
+    else if (values[i] < 0 && values[i] > -Infinity) out.negative++;
+  }
+  return out;
 }
 
 /** First index in [from, to) whose x is at least `x`. */
@@ -63,7 +74,7 @@ export function upperBound(xs: Line, x: number, from = 0, to = xs.length): numbe
 
 /** Exact minimum, maximum and mean of every one of `buckets` equal parts of [start, end], over indices [from, to). */
 export function envelope(xs: Line, values: Line, from: number, to: number, start: number, end: number, buckets: number, log = false): Envelope {
-  const out: Envelope = { at: [], low: [], high: [], mean: [], missing: [] };
+  const out: Envelope = { at: [], low: [], high: [], mean: [], missing: [], below: [] };
   const scale = end > start ? buckets / (end - start) : 0;
   let current = -1;
   let low = Infinity;
@@ -71,6 +82,7 @@ export function envelope(xs: Line, values: Line, from: number, to: number, start
   let sum = 0;
   let count = 0;
   let missing = 0;
+  let below = 0;
   const close = () => {
     if (current < 0) return;
     out.at.push(current);
@@ -78,6 +90,7 @@ export function envelope(xs: Line, values: Line, from: number, to: number, start
     out.high.push(count ? high : NaN);
     out.mean.push(count ? sum / count : NaN);
     out.missing.push(missing);
+    out.below.push(below);
   };
   const last = upperBound(xs, end, from, to);
   for (let i = lowerBound(xs, start, from, to); i < last; i++) {
@@ -87,11 +100,15 @@ export function envelope(xs: Line, values: Line, from: number, to: number, start
       current = bucket;
       low = Infinity;
       high = -Infinity;
-      sum = count = missing = 0;
+      sum = count = missing = below = 0;
     }
     const v = values[i];
-    if (v - v !== 0 || (log && v <= 0)) { // NaN and infinity are the numbers whose difference with themselves is not 0
+    if (v - v !== 0) { // NaN and infinity are the numbers whose difference with themselves is not 0
       missing++;
+      continue;
+    }
+    if (log && v <= 0) {
+      below++;
       continue;
     }
     if (v < low) low = v;

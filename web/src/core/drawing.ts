@@ -4,7 +4,7 @@ import { steady, type Spread } from './spread';
 
 export type Smoothing = { kind: 'none' | 'average' | 'gaussian'; weight: number };
 export interface Frame { x: (v: number) => number; y: (v: number) => number; start: number; end: number; left: number; width: number; log: boolean }
-export interface Drawn { line: string; band: string; faint: string; dots: [number, number][]; gaps: string }
+export interface Drawn { line: string; band: string; faint: string; dots: [number, number][]; gaps: string; below: string }
 
 const f = (v: number) => v.toFixed(1);
 
@@ -35,15 +35,19 @@ export function smoothAt(values: Line, i: number, smoothing: Smoothing): number 
   return smoothing.kind === 'average' ? averaged(values, smoothing.weight)[i] : gaussianAt(values, i, sigmaOf(smoothing.weight));
 }
 
-/** Everything of one curve within a frame; `floor` is where gaps are marked. */
+/** A triangle at the lower edge that points to what is below it. */
+const triangle = (x: number, floor: number) => `M${f(x - 3.5)} ${f(floor - 6)}h7l-3.5 6z`;
+
+/** Everything of one curve within a frame; `floor` is where gaps, and what is below a logarithmic axis, are marked. */
 export function drawn(curve: Curve, frame: Frame, smoothing: Smoothing, floor: number): Drawn {
-  const out: Drawn = { line: '', band: '', faint: '', dots: [], gaps: '' };
+  const out: Drawn = { line: '', band: '', faint: '', dots: [], gaps: '', below: '' };
   const smooth = smoothing.kind !== 'none' && smoothing.weight > 0;
   if (curve.spread) return together(curve, curve.spread, frame, smooth ? smoothing : null, floor);
   curve.parts.forEach(([from, to], p) => {
     const raw = part(curve.xs, curve.values, from, to, frame);
     out.band += raw.band;
     out.gaps += raw.gaps.map((x) => `M${f(x)} ${floor + 1}l0 5`).join('');
+    out.below += raw.below.map((x) => triangle(x, floor)).join('');
     // what a restarted run wrote before it went back is no longer valid
     const old = p < curve.parts.length - 1;
     if (smooth) {
@@ -60,7 +64,7 @@ export function drawn(curve: Curve, frame: Frame, smoothing: Smoothing, floor: n
 
 /** Mean and range of several runs. The line is broken where the number of runs changes, and faint where it is not all. */
 function together(curve: Curve, spread: Spread, frame: Frame, smoothing: Smoothing | null, floor: number): Drawn {
-  const out: Drawn = { line: '', band: '', faint: '', dots: [], gaps: '' };
+  const out: Drawn = { line: '', band: '', faint: '', dots: [], gaps: '', below: '' };
   let before = NaN;
   for (const at of spread.gaps) {
     const x = frame.x(at);
@@ -76,12 +80,13 @@ function together(curve: Curve, spread: Spread, frame: Frame, smoothing: Smoothi
     if (spread.count[from] === spread.total) out.line += line;
     else out.faint += line;
     if (to - from === 1) out.dots.push(...raw.dots);
-    out.band += bandOf(spread, from, to, frame);
+    out.below += raw.below.map((at) => triangle(at, floor)).join('');
+    out.band += bandOf(spread, from, to, frame, floor);
   }
   return out;
 }
 
-function bandOf(spread: Spread, from: number, to: number, frame: Frame): string {
+function bandOf(spread: Spread, from: number, to: number, frame: Frame, floor: number): string {
   const { xs, low, high } = spread;
   const first = Math.max(from, lowerBound(xs, frame.start, from, to) - 1);
   const last = Math.min(to, upperBound(xs, frame.end, from, to) + 1);
@@ -94,15 +99,15 @@ function bandOf(spread: Spread, from: number, to: number, frame: Frame): string 
     lower = [];
   };
   const put = (x: number, a: number, b: number) => {
-    if (!(b - a >= 0) || (frame.log && a <= 0)) return close();
+    if (!(b - a >= 0) || (frame.log && b <= 0)) return close();
     upper += `${upper ? 'L' : 'M'}${f(x)} ${f(frame.y(b))}`;
-    lower.push(`L${f(x)} ${f(frame.y(a))}`);
+    lower.push(`L${f(x)} ${f(frame.log && a <= 0 ? floor : frame.y(a))}`);
   };
   if (last - first <= 2 * frame.width) {
     for (let i = first; i < last; i++) put(frame.x(xs[i]), low[i], high[i]);
   } else {
     const buckets = Math.floor(frame.width);
-    const under = envelope(xs, low, from, to, frame.start, frame.end, buckets, frame.log);
+    const under = envelope(xs, low, from, to, frame.start, frame.end, buckets);
     const over = envelope(xs, high, from, to, frame.start, frame.end, buckets, frame.log);
     under.at.forEach((at, i) => put(frame.left + (at + 0.5) * (frame.width / buckets), under.low[i], over.high[i]));
   }
@@ -110,7 +115,7 @@ function bandOf(spread: Spread, from: number, to: number, frame: Frame): string 
   return path;
 }
 
-interface Part { line: string; band: string; dots: [number, number][]; gaps: number[] }
+interface Part { line: string; band: string; dots: [number, number][]; gaps: number[]; below: number[] }
 
 function part(xs: Line, values: Line, from: number, to: number, frame: Frame): Part {
   const first = Math.max(from, lowerBound(xs, frame.start, from, to) - 1);
@@ -119,7 +124,7 @@ function part(xs: Line, values: Line, from: number, to: number, frame: Frame): P
 }
 
 function points(xs: Line, values: Line, first: number, last: number, frame: Frame): Part {
-  const out: Part = { line: '', band: '', dots: [], gaps: [] };
+  const out: Part = { line: '', band: '', dots: [], gaps: [], below: [] };
   const sparse = last - first <= 40;
   let length = 0;
   let at: [number, number] = [0, 0];
@@ -128,7 +133,7 @@ function points(xs: Line, values: Line, first: number, last: number, frame: Fram
     const v = values[i];
     if (v - v !== 0 || (frame.log && v <= 0)) {
       close();
-      if (xs[i] >= frame.start && xs[i] <= frame.end) out.gaps.push(frame.x(xs[i]));
+      if (xs[i] >= frame.start && xs[i] <= frame.end) (v - v !== 0 ? out.gaps : out.below).push(frame.x(xs[i]));
       continue;
     }
     at = [frame.x(xs[i]), frame.y(v)];
@@ -141,7 +146,7 @@ function points(xs: Line, values: Line, first: number, last: number, frame: Fram
 }
 
 function columns(xs: Line, values: Line, from: number, to: number, frame: Frame): Part {
-  const out: Part = { line: '', band: '', dots: [], gaps: [] };
+  const out: Part = { line: '', band: '', dots: [], gaps: [], below: [] };
   const found = envelope(xs, values, from, to, frame.start, frame.end, Math.floor(frame.width), frame.log);
   const step = frame.width / Math.floor(frame.width);
   let upper = '';
@@ -154,6 +159,7 @@ function columns(xs: Line, values: Line, from: number, to: number, frame: Frame)
   for (let i = 0; i < found.at.length; i++) {
     const x = frame.left + (found.at[i] + 0.5) * step;
     if (found.missing[i]) out.gaps.push(x);
+    if (found.below[i]) out.below.push(x);
     if (Number.isNaN(found.mean[i])) {
       close();
       continue;

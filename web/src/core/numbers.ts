@@ -31,6 +31,11 @@ function power(value: number, digits: number): string {
   return Math.abs(Number(trimmed(mantissa))) === 1 ? `${shown.slice(0, -1)}10${raised}` : `${shown}·10${raised}`;
 }
 
+/** A power of ten beside others on an axis: from 10 000 on, and below 0.001, all are written alike. */
+export function decade(value: number): string {
+  return value >= 1e4 ? power(value, 3) : format(value, 3);
+}
+
 /** A whole number with its thousands apart. */
 export function whole(value: number): string {
   return signed(Math.round(value).toString()).replace(/\B(?=(\d{3})+(?!\d))/g, THIN);

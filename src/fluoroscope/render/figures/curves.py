@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from fluoroscope.render.design import Theme
     from fluoroscope.results import Array, Series
 
-__all__ = ["Points", "Smoothing", "draw_curve", "draw_gaps", "points_of", "spans_decades"]
+__all__ = ["SECOND", "Points", "Smoothing", "draw_below", "draw_curve", "draw_gaps", "points_of", "spans_decades"]
 
 BUCKETS = 1000
+SECOND = 14  # points above the Axes, of a second line
+MARKS = 400  # along an axis, beyond which they would touch one another
 FEW = 2 * BUCKETS
 """Up to so many points every one of them is drawn."""
 WIDE_RANGE = 200.0  # largest over smallest value from which a logarithmic axis is the readable one
@@ -84,14 +86,17 @@ def draw_curve(ax: Axes, points: Points, width: float, smoothing: Smoothing | No
 
 def _stretch(ax: Axes, points: Points, xs: Array, values: Array, width: float, alpha: float, label: str) -> None:
     style: dict[str, Any] = {"color": points.color, "linestyle": points.style, "linewidth": width, "alpha": alpha}
+    finite = np.isfinite(values)
+    # on a logarithmic axis no stroke goes down to an edge that stands for no value
+    shown = np.where(finite & (values > 0) if ax.get_yscale() == "log" else finite, values, np.nan)
     if len(values) <= FEW:
-        shown = np.where(np.isfinite(values), values, np.nan)
         (line,) = ax.plot(xs, shown, label=label, **style)
         line.set(marker="o", markersize=3.5, markevery=np.flatnonzero(_alone(np.isfinite(shown))).tolist())
         return
-    found = envelope(xs, values, float(xs[0]), float(xs[-1]), BUCKETS)
+    found = envelope(xs, shown, float(xs[0]), float(xs[-1]), BUCKETS)
+    holes = envelope(xs, values, float(xs[0]), float(xs[-1]), BUCKETS).missing
     ax.fill_between(found.centers, found.low, found.high, color=points.color, alpha=0.25 * alpha, linewidth=0)
-    ax.plot(found.centers, np.where(found.missing > 0, np.nan, found.mean), label=label, **style)
+    ax.plot(found.centers, np.where(holes > 0, np.nan, found.mean), label=label, **style)
 
 
 def _alone(known: Array) -> Array:
@@ -102,7 +107,9 @@ def _alone(known: Array) -> Array:
 
 
 def draw_gaps(ax: Axes, curves: list[Points], theme: Theme) -> None:
-    """Stretches at which a series was not finite: a cross on the axis and a light band, told by number."""
+    """Stretches at which a series was not finite: a cross on the axis and a light band, told by number; on a
+    logarithmic axis also what lies below it.
+    """
     for curve in curves:
         for start, end in _spans(curve.xs, ~np.isfinite(curve.values)):
             ax.axvspan(start, end, color=theme.bad, alpha=0.12, linewidth=0)
@@ -114,6 +121,30 @@ def draw_gaps(ax: Axes, curves: list[Points], theme: Theme) -> None:
         style: dict[str, Any] = {"color": theme.bad, "fontsize": design.points("xs"), "parse_math": False}
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right"}
         ax.annotate(f"× {total:,} not finite", (1, 1), (0, 4), **place, **style)
+    draw_below(ax, curves, theme, SECOND if total else 4)
+
+
+def draw_below(ax: Axes, curves: list[Points], theme: Theme, up: float) -> None:
+    """On a logarithmic axis, where a curve is zero or negative: a triangle at the lower edge, told by number ``up``
+    points above the Axes.
+    """
+    if ax.get_yscale() != "log":
+        return
+    zero = negative = 0
+    for curve in curves:
+        low = curve.xs[np.isfinite(curve.values) & (curve.values <= 0)]
+        if not len(low):
+            continue
+        zero, negative = zero + int((curve.values == 0).sum()), negative + len(low) - int((curve.values == 0).sum())
+        step = float(curve.xs.max() - curve.xs.min()) / MARKS or 1.0
+        low = low[np.unique(np.floor((low - curve.xs.min()) / step), return_index=True)[1]]
+        style: dict[str, Any] = {"color": curve.color, "markersize": 5, "linestyle": "", "label": "_below"}
+        ax.plot(low, np.full(len(low), 0.015), marker="v", transform=ax.get_xaxis_transform(), clip_on=False, **style)
+    if zero or negative:
+        words = [f"{n:,} {word}" for n, word in ((zero, "zero"), (negative, "negative")) if n]
+        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right"}
+        ink: dict[str, Any] = {"color": theme.muted, "fontsize": design.points("xs"), "parse_math": False}
+        ax.annotate(f"▼ {', '.join(words)}: below a log axis", (1, 1), (0, up), **place, **ink)
 
 
 def _spans(xs: Array, missing: Array) -> list[tuple[float, float]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluoroscope.render import design
-from fluoroscope.render.figures.curves import FEW, Points, Smoothing
+from fluoroscope.render.figures.curves import FEW, SECOND, Points, Smoothing, draw_below
 from fluoroscope.render.figures.label import shortened
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def draw_spreads(ax: Axes, lines: list[tuple[Points, Spread]], smoothing: Smooth
         text: dict[str, Any] = {"color": theme.bad, "fontsize": design.points("xs"), "parse_math": False}
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right"}
         ax.annotate("| a run is not finite", (1, 1), (0, 4), **place, **text)
+    draw_below(ax, [points for points, _ in lines], theme, SECOND if len(gaps) else 4)
 
 
 def _draw(ax: Axes, points: Points, spread: Spread, smoothing: Smoothing | None) -> None:
@@ -55,6 +56,8 @@ def _draw(ax: Axes, points: Points, spread: Spread, smoothing: Smoothing | None)
             linewidth=0,
         )
         shown = mean if smoothing is None else smoothing(mean, len(mean))
+        if ax.get_yscale() == "log":
+            shown = np.where(shown > 0, shown, np.nan)
         marker: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(part) == 1 else {}
         ax.plot(xs[thin], shown[thin], alpha=alpha, label=label, **style, **marker)
         label = "_part"
