@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from fluoroscope.errors import InputError, OptionError
-from fluoroscope.methods.perturbation.baselines import baseline_of
 from fluoroscope.methods.perturbation.features import cells, features_of, grid_shape, layout
 
 
@@ -70,22 +69,3 @@ def test_means_of_features() -> None:
     wide = last.repeat(1, 30, 30, 1)
     (grid,) = features_of(wide, layout(wide), "grid", 1, 0)
     np.testing.assert_allclose(grid.means(wide, layout(wide)), wide.mean((1, 2), keepdim=True).expand_as(wide))
-
-
-def test_baselines() -> None:
-    x = torch.rand(2, 3, 8, 6, dtype=torch.float64)
-    assert (baseline_of(x, 0.5) == 0.5).all()
-    np.testing.assert_allclose(baseline_of(x, "mean"), x.mean((2, 3), keepdim=True).expand_as(x))
-    blurred = baseline_of(x, "blur")
-    sigma = 0.05 * 8
-    weights = np.exp(-((np.arange(8)[:, None] - np.arange(8)) ** 2) / 2 / sigma**2)
-    across = np.exp(-((np.arange(6)[:, None] - np.arange(6)) ** 2) / 2 / sigma**2)
-    weights, across = weights / weights.sum(1, keepdims=True), across / across.sum(1, keepdims=True)
-    np.testing.assert_allclose(blurred, weights @ x.numpy() @ across.T)
-    rows = torch.rand(4, 3, 8, 6)
-    assert torch.equal(baseline_of(x, rows, start=2), rows[2:].double())
-    for wrong in ("white", torch.rand(5, 5), True, None):
-        with pytest.raises(OptionError, match="baseline"):
-            baseline_of(x, wrong)
-    with pytest.raises(OptionError, match="images and series"):
-        baseline_of(torch.rand(3, 4), "mean")

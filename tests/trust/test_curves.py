@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import fluoroscope as fs
-from fluoroscope.errors import NotApplicable, OptionError
+from fluoroscope.errors import OptionError
 from fluoroscope.trust.places import Places, on_places
 from fluoroscope.trust.trial import Trial
 from tests.trust.networks import Backwards, Noise, PatchNet, bright
@@ -110,7 +110,7 @@ def test_mistakes_are_told() -> None:
     with pytest.raises(OptionError, match="baseline"):
         fs.Deletion(baseline="grey")
     rows = torch.nn.Linear(4, 2)
-    with pytest.raises(NotApplicable, match="baseline='mean'"):
+    with pytest.raises(OptionError, match="for images and series"):
         fs.Insertion(baseline="blur")("saliency", rows, torch.rand(3, 4))
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import fluoroscope as fs
-from fluoroscope.errors import NotApplicable
+from fluoroscope.errors import OptionError
 from tests.model.test_texts import TEXTS, Reader, WordTokenizer
 
 LONG = "very good film very fine film not a good fine very film"
@@ -116,11 +116,11 @@ def test_what_stands_for_a_token_is_told() -> None:
     bare = fs.Subject(Pooled().double())
     card = fs.Deletion(steps=3)("saliency", bare, ids, target=1)
     assert any("becomes token 0: give the network its tokenizer" in note for note in card.notes)
-    with pytest.raises(NotApplicable, match=r"fs\.Subject\(model, tokenizer"):
+    with pytest.raises(OptionError, match=r"fs\.Subject\(model, tokenizer"):
         fs.Infidelity(baseline="mask")("saliency", bare, ids, target=1)
-    with pytest.raises(NotApplicable, match="baseline='auto'"):
+    with pytest.raises(OptionError, match="baseline='mask'"):
         fs.Infidelity(baseline="mean")("saliency", bare, ids, target=1)
-    with pytest.raises(NotApplicable, match="baseline='zero'"):
+    with pytest.raises(OptionError, match="for texts"):
         fs.Deletion(baseline="mask")("saliency", nn.Linear(3, 2), torch.rand(2, 3))
 
 
@@ -140,7 +140,7 @@ def test_a_single_row_has_no_mean() -> None:
     card = fs.Infidelity(scaled=False)("saliency", model, row, target=1)
     assert card.table[0, 0] == pytest.approx(0, abs=1e-12)
     assert any("one row has no mean of rows" in note for note in card.notes)
-    with pytest.raises(NotApplicable, match="the mean of one row is the row itself"):
+    with pytest.raises(OptionError, match="the mean of one row is the row itself"):
         fs.Deletion(baseline="mean")("saliency", model, row, target=1)
     card = fs.Insertion(steps=3)("saliency", model, torch.rand(4, 6, dtype=torch.float64), target=1)
     assert card.meta["baselines"] == {"Insertion": "mean"}

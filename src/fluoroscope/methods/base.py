@@ -22,7 +22,7 @@ from torch import nn
 
 from fluoroscope.arguments import checked
 from fluoroscope.errors import NotApplicable, OptionError
-from fluoroscope.methods.options import check_options, option
+from fluoroscope.methods.options import check_options, option, plain
 from fluoroscope.methods.progress import Progress, progress
 from fluoroscope.model.inputs import Inputs, prepare_inputs
 from fluoroscope.model.study import Study, out_of_memory
@@ -152,7 +152,7 @@ class Method:
 
     def settings(self) -> dict[str, Any]:
         """The options and their values, as plain values."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
 
     def replace(self, **changes: Any) -> Self:
         """The same method with some options changed."""
@@ -214,13 +214,3 @@ def _own_version() -> str:
         return version("fluoroscope")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (bool, int, float, str)) or value is None:
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return getattr(value, "__qualname__", None) or repr(value)

@@ -6,21 +6,29 @@ import dataclasses
 import functools
 import math
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from fluoroscope.errors import OptionError, nearest
 
-__all__ = ["alternatives", "check_options", "option", "type_text"]
+__all__ = ["alternatives", "check_number", "check_options", "option", "plain", "type_text"]
 
 
 def option(
-    default: Any, text: str, *, choices: Sequence[str] = (), low: float | None = None, high: float | None = None
+    default: Any,
+    text: str,
+    *,
+    choices: Sequence[str] = (),
+    low: float | None = None,
+    high: float | None = None,
+    check: Callable[[str, Any], None] | None = None,
 ) -> Any:
-    """A field that is an option: its default, what it means, and which values it accepts."""
-    meta = {"help": text, "choices": tuple(choices), "low": low, "high": high}
+    """A field that is an option: its default, what it means, and which values it accepts; ``check`` refuses others that
+    its type alone does not tell, given the option's name and the value.
+    """
+    meta = {"help": text, "choices": tuple(choices), "low": low, "high": high, "check": check}
     return dataclasses.field(default=default, metadata=meta)
 
 
@@ -63,15 +71,35 @@ def _check(name: str, value: Any, hint: Any, meta: Any) -> None:
             got=f"{value!r}, {_kind(value)}",
             expected=type_text(hint) + (f", {bounds}" if bounds else ""),
         )
-    if low is not None and value in ((), []):
+    if low is not None and isinstance(value, (tuple, list)) and not value:
         raise OptionError(f"{name} is empty", got=value, expected=f"one or several numbers, {_bounds(low, high)}")
-    for number in value if isinstance(value, (tuple, list)) else (value,):
+    for number in () if Any in kinds else value if isinstance(value, (tuple, list)) else (value,):
         if isinstance(number, bool) or not isinstance(number, (int, float, Real)):
             continue
-        if not math.isfinite(number):
-            raise OptionError(f"{name} is not finite", got=value, expected=_bounds(low, high) or "a finite number")
-        if (low is not None and number < low) or (high is not None and number > high):
-            raise OptionError(f"{name} is out of range", got=value, expected=_bounds(low, high))
+        check_number(name, float(number), low, high)
+    if meta.get("check") is not None:
+        meta["check"](name, value)
+
+
+def check_number(name: str, number: float, low: float | None = None, high: float | None = None) -> None:
+    """Refuse NaN, infinity and what is out of range. Raises OptionError."""
+    if not math.isfinite(number):
+        raise OptionError(f"{name} is not finite", got=number, expected=_bounds(low, high) or "a finite number")
+    if (low is not None and number < low) or (high is not None and number > high):
+        raise OptionError(f"{name} is out of range", got=number, expected=_bounds(low, high))
+
+
+def plain(value: Any) -> Any:
+    """The value of an option as a plain value, for the provenance; arrays by their shape."""
+    if isinstance(value, (bool, int, float, str)) or value is None:
+        return value
+    if isinstance(value, Real):
+        return int(value) if isinstance(value, Integral) else float(value)
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if hasattr(value, "shape"):
+        return f"{type(value).__name__} {tuple(value.shape)}"
+    return getattr(value, "__qualname__", None) or repr(value)
 
 
 def _bounds(low: float | None, high: float | None) -> str:

@@ -157,5 +157,5 @@ def mask_token(subject: Subject) -> int:
     raise OptionError(
         "there is no mask token",
         got="a network without a tokenizer" if subject.tokenizer is None else type(subject.tokenizer).__name__,
-        remedy="name the number of the token that replaces others: baseline=103",
+        remedy="baseline=103, the number of a token, or fs.Subject(model, tokenizer=...)",
     )

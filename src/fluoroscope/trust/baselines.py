@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from fluoroscope.errors import NotApplicable
-from fluoroscope.methods.base import option
+from fluoroscope import axes as ax
+from fluoroscope.methods.baselines import baseline_of, baseline_option
+from fluoroscope.methods.options import plain
 from fluoroscope.model.texts import special_tokens, stand_in, token_names
 from fluoroscope.results import Array
-from fluoroscope.trust.places import Places
 from fluoroscope.trust.trial import Trial
 
-__all__ = ["Gap", "baseline", "baseline_option", "gap", "hiding"]
-
-CHOICES = ("auto", "zero", "mean", "blur", "mask")
-BLUR = 0.05  # standard deviation of the blur, as a share of the longer side
+__all__ = ["Gap", "gap", "gap_option", "hiding"]
 
 
-def baseline_option(usual: str, text: str = "what stands for a place taken away") -> str:
+def gap_option(usual: str, text: str = "what stands for a place taken away") -> Any:
     """The option that all checks have which take places away; ``usual`` is what ``"auto"`` means for numbers."""
-    made: str = option("auto", f"{text}; auto is {usual}, and mask for texts", choices=CHOICES)
-    return made
+    return baseline_option(f"{text}; 'auto' is {usual}, and the mask for texts. Also", "auto", more=("auto",))
 
 
 @dataclass(frozen=True)
@@ -36,24 +33,25 @@ class Gap:
     free: Array
 
 
-def gap(trial: Trial, kind: str, usual: str, title: str) -> Gap:
+def gap(trial: Trial, kind: Any, usual: str, title: str) -> Gap:
     """What stands for places taken away from the inputs of ``trial``; what had to be chosen is told.
+
+    ``kind`` is a baseline as :mod:`fluoroscope.methods.baselines` has them, for rows of a table also their mean.
 
     ``"auto"`` means ``usual`` for numbers, and zero or mean where there is no blur or mean; for token numbers the mask
     token, else the tokenizer's unknown, padding or end token, else token 0.
 
     Raises:
-        NotApplicable: there is no such baseline for this input.
+        OptionError: there is no such baseline for this input.
     """
     main, places = trial.inputs.main, trial.places
-    tokens = not main.is_floating_point()
-    chosen = kind if kind != "auto" else _for_tokens(trial) if tokens else _for_numbers(trial, usual, title)
-    trial.facts.setdefault("baselines", {})[title] = chosen
-    free = _free(trial)
-    if chosen != "mask":
-        others = baseline(main, places, chosen)
-    else:
-        others = torch.full_like(main, _mask(trial))
+    chosen = kind
+    if isinstance(kind, str) and kind == "auto":
+        chosen = _for_numbers(trial, usual, title) if main.is_floating_point() else _for_tokens(trial)
+    trial.facts.setdefault("baselines", {})[title] = plain(chosen)
+    free, others = _free(trial), _standing(trial, chosen)
+    if isinstance(chosen, str) and chosen == "mask":
+        _tell_mask(trial)
     if not free.all():
         others = torch.where(places.spread(torch.as_tensor(free, device=main.device), main), others, main)
     return Gap(others, free)
@@ -75,7 +73,7 @@ def hiding(trial: Trial) -> str:
         scorer = trial.scorer(study, "probability")
         whole = float(scorer.of(main).mean())
         for kind in kinds:
-            kept[kind] = float(scorer.of(baseline(main, places, kind)).mean())
+            kept[kind] = float(scorer.of(_standing(trial, kind)).mean())
             if kept[kind] <= whole / 2:
                 break
     chosen = next((kind for kind in kept if kept[kind] <= whole / 2), min(kept, key=lambda kind: kept[kind]))
@@ -103,18 +101,19 @@ def _for_numbers(trial: Trial, usual: str, title: str) -> str:
     return "zero"
 
 
-def _mask(trial: Trial) -> int:
-    main, tokenizer = trial.inputs.main, trial.subject.tokenizer
-    found = stand_in(tokenizer)
-    if main.is_floating_point() or found is None:
-        raise NotApplicable(
-            "only token numbers of a known tokenizer can be masked",
-            got="numbers" if main.is_floating_point() else "a network without a tokenizer that has a mask token",
-            remedy="baseline='zero'" if main.is_floating_point() else "fs.Subject(model, tokenizer=...)",
-        )
-    name = token_names([found[0]], tokenizer)[0]
-    trial.note(f"a token taken away becomes {name!r}, the tokenizer's {found[1]} token; special tokens stay")
-    return found[0]
+def _standing(trial: Trial, kind: Any) -> torch.Tensor:
+    """The baseline of all inputs of ``trial``, over the places that maps speak of."""
+    main, places = trial.inputs.main, trial.places
+    named = dict(zip(places.dims, places.axes, strict=True))
+    axes = (ax.N, *(named.get(i, ax.C) for i in range(1, main.ndim)))
+    return baseline_of(kind, main, trial.subject, axes=axes, seed=trial.seed, rows=True)
+
+
+def _tell_mask(trial: Trial) -> None:
+    found = stand_in(trial.subject.tokenizer)
+    if found is not None:
+        name = token_names([found[0]], trial.subject.tokenizer)[0]
+        trial.note(f"a token taken away becomes {name!r}, the tokenizer's {found[1]} token; special tokens stay")
 
 
 def _free(trial: Trial) -> Array:
@@ -129,43 +128,3 @@ def _free(trial: Trial) -> Array:
         some = words.reshape(len(words), -1).any(1)
         free[some] = words[some]
     return free
-
-
-def baseline(inputs: torch.Tensor, places: Places, kind: str) -> torch.Tensor:
-    """An input that says nothing, shaped like ``inputs``.
-
-    ``"zero"`` is 0 in the network's own scaling (token number 0 for texts); ``"mean"`` the mean of each channel over
-    the example's own places, for rows the mean of each column over the rows given; ``"blur"`` a Gaussian blur whose
-    standard deviation is 5 % of the longer side.
-
-    Raises:
-        NotApplicable: there is no mean of whole numbers or of a single row, and no blur of places without neighbours.
-    """
-    if kind == "zero":
-        return torch.zeros_like(inputs)
-    if not inputs.is_floating_point():
-        got = f"token numbers ({str(inputs.dtype).removeprefix('torch.')})"
-        raise NotApplicable(f"tokens have no {kind}", got=got, expected="numbers", remedy="baseline='auto'")
-    if kind == "mean":
-        if not places.continuous and len(inputs) == 1:
-            raise NotApplicable("the mean of one row is the row itself", got="one row", remedy="baseline='zero'")
-        dims = places.dims if places.continuous else (0,)
-        return inputs.mean(dims, keepdim=True).expand_as(inputs)
-    if not places.continuous:
-        got = f"an input over ({', '.join(places.axes)})"
-        raise NotApplicable(
-            "there is no blur of such an input", got=got, expected="places with neighbours", remedy="baseline='mean'"
-        )
-    blurred, sigma = inputs, max(1.0, BLUR * max(places.shape))
-    for dim in places.dims:
-        blurred = _blurred(blurred, dim, sigma)
-    return blurred
-
-
-def _blurred(tensor: torch.Tensor, dim: int, sigma: float) -> torch.Tensor:
-    """Gaussian blur along one dimension; weights outside the border are left out, the others make up for them."""
-    length = tensor.shape[dim]
-    place = torch.arange(length, dtype=torch.float64, device=tensor.device)
-    weights = torch.exp(-((place[:, None] - place) ** 2) / (2 * sigma**2))
-    weights = (weights / weights.sum(1, keepdim=True)).to(tensor.dtype)
-    return (tensor.movedim(dim, -1) @ weights.T).movedim(-1, dim)

@@ -14,7 +14,7 @@ from torch import nn
 from fluoroscope.arguments import checked
 from fluoroscope.errors import OptionError
 from fluoroscope.methods.base import versions
-from fluoroscope.methods.options import check_options, option
+from fluoroscope.methods.options import check_options, option, plain
 from fluoroscope.model.subject import Subject, fingerprint
 from fluoroscope.model.targets import TargetLike
 from fluoroscope.results import Array, Scorecard
@@ -113,7 +113,7 @@ class Check:
 
     def settings(self) -> dict[str, Any]:
         """The options and their values, as plain values."""
-        return {f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v for f in fields(self)}
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
 
 
 def scorecard(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from fluoroscope.methods.base import option
 from fluoroscope.results import Array
-from fluoroscope.trust.baselines import baseline_option, gap
+from fluoroscope.trust.baselines import gap, gap_option
 from fluoroscope.trust.check import Check, Measure, check
 from fluoroscope.trust.order import order_of, replaced
 from fluoroscope.trust.scorer import SCORES
@@ -38,7 +38,7 @@ class _Curve(Check):
 
     usual: ClassVar[str] = "zero"
 
-    baseline: str = baseline_option("zero")
+    baseline: Any = gap_option("zero")
     steps: int = option(20, "how many times the score is read after the first", low=1)
     score: str = option("probability", "what is read", choices=SCORES)
 
@@ -128,4 +128,4 @@ class Insertion(_Curve):
 
     usual: ClassVar[str] = "blur"
 
-    baseline: str = baseline_option("blur (mean for rows)", "what stands for a place not yet there")
+    baseline: Any = gap_option("blur (mean for rows)", "what stands for a place not yet there")

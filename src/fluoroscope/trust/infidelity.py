@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fluoroscope.methods.base import option
 from fluoroscope.results import Array
-from fluoroscope.trust.baselines import baseline_option, gap
+from fluoroscope.trust.baselines import gap, gap_option
 from fluoroscope.trust.check import Check, Measure, check, mean
 from fluoroscope.trust.places import Places
 from fluoroscope.trust.standing import argued, standing
@@ -44,7 +44,7 @@ class Infidelity(Check):
     smallest: float = option(0.1, "shortest side of a region, as a share of the input's", low=0, high=1)
     largest: float = option(0.5, "longest side of a region, as a share of the input's", low=0, high=1)
     scaled: bool = option(True, "scale each map by the factor that suits it best, so that units do not matter")
-    baseline: str = baseline_option("mean")
+    baseline: Any = gap_option("mean")
     score: str = option("logit", "what is read", choices=("logit", "probability"))
 
     def measures(self, trial: Trial) -> list[Measure]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fluoroscope.errors import OptionError
 from fluoroscope.methods.base import option
 from fluoroscope.results import Array
-from fluoroscope.trust.baselines import Gap, baseline_option, gap
+from fluoroscope.trust.baselines import Gap, gap, gap_option
 from fluoroscope.trust.check import Check, Measure, check, mean
 from fluoroscope.trust.similarity import pearson
 from fluoroscope.trust.standing import argued, standing
@@ -44,7 +44,7 @@ class SensitivityN(Check):
     sizes: tuple[float, ...] = option((0.05, 0.2, 0.5), "sizes of the sets, as shares of the parts")
     subsets: int = option(50, "random sets of each size", low=3)
     grid: int = option(14, "parts on a side of a picture or series, at most", low=1)
-    baseline: str = baseline_option("mean")
+    baseline: Any = gap_option("mean")
     score: str = option("logit", "what is read", choices=("logit", "probability"))
 
     def measures(self, trial: Trial) -> list[Measure]:

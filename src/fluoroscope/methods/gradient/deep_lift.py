@@ -9,7 +9,8 @@ import torch
 
 from fluoroscope.errors import NotApplicable
 from fluoroscope.methods.base import Batch, method, option
-from fluoroscope.methods.gradient.baselines import BASELINE_HELP, baseline_of
+from fluoroscope.methods.baselines import baseline_option
+from fluoroscope.methods.gradient.beginning import beginning
 from fluoroscope.methods.gradient.input_gradient import InputGradient, worst
 from fluoroscope.methods.gradient.integrated_gradients import floor_of
 from fluoroscope.methods.gradient.rows import Rows, columns
@@ -56,8 +57,8 @@ class DeepLIFT(InputGradient):
 
     Raises:
         NotApplicable: the network has functions for which the rule does not hold.
-        OptionError: no such baseline for this input.
-        InputError: a baseline of another shape.
+        OptionError: no such baseline, or it does not fit the input.
+        InputError: a baseline that holds NaN or infinity.
         TargetError: the target does not fit the output.
         NumericalError: NaN in input or output, a score without a gradient, or whole numbers that no embedding looks up.
     """
@@ -71,14 +72,14 @@ class DeepLIFT(InputGradient):
         "how differences pass what bends: as one; positive and negative parts apart; apart but after convolutions",
         choices=("rescale", "reveal-cancel", "reveal-cancel-dense"),
     )
-    baseline: Any = option(0.0, BASELINE_HELP)
+    baseline: Any = baseline_option("where the path begins")
     tolerance: float = option(0.01, "relative completeness error that is noted when it is exceeded", low=0.0)
 
     def compute(self, study: Study, batch: Batch) -> Attribution:
         """One forward of the examples, one of examples and references together, one backward for each target."""
         source, count = self.source_of(study, batch), batch.inputs.count
         rows, picked, _ = Rows.settle(study, source, batch.target, count)
-        reference = baseline_of(self.baseline, source, batch)
+        reference = beginning(self.baseline, source, batch, self.seed)
         scores, found = self._contributions(study, source, rows, reference)
         self._tell(study, found, (scores[:count] - scores[count : 2 * count]).cpu().numpy(), floor_of(scores))
         maps = [self.summed(source, found[:, k]) for k in range(found.shape[1])]

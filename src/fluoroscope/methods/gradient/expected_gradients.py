@@ -9,7 +9,7 @@ import torch
 
 from fluoroscope.errors import InputError
 from fluoroscope.methods.base import Batch, method, option
-from fluoroscope.methods.gradient.baselines import as_tensor
+from fluoroscope.methods.baselines import as_tensor, finite
 from fluoroscope.methods.gradient.sampling import Draw, Sampling
 from fluoroscope.model.source import Source
 from fluoroscope.model.study import Study
@@ -54,7 +54,7 @@ class ExpectedGradients(Sampling):
         if self.baselines is None:
             study.note("no baselines were given, so there is one, zero: this estimates integrated gradients")
             return _Paths(source.value, torch.zeros_like(source.value[:1]), self.seed, batch.start)
-        return _Paths(source.value, self._looked_up(as_tensor(self.baselines), source), self.seed, batch.start)
+        return _Paths(source.value, self._looked_up(finite(as_tensor(self.baselines)), source), self.seed, batch.start)
 
     def compute(self, study: Study, batch: Batch) -> Attribution:
         """As many forwards and backwards as samples."""

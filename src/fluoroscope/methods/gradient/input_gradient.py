@@ -55,12 +55,6 @@ class InputGradient(Method):
             study.facts.update({"layer": str(found.layer), "layer_found": self.at is None})
         return found
 
-    def settings(self) -> dict[str, Any]:
-        """The options as plain values; tensors by their shape."""
-        arrays = {n: getattr(self, n) for n in self.__dataclass_fields__ if hasattr(getattr(self, n), "shape")}
-        plain = self.replace(**dict.fromkeys(arrays)) if arrays else self
-        return {**Method.settings(plain), **{n: f"{type(v).__name__} {tuple(v.shape)}" for n, v in arrays.items()}}
-
     def reduced(self, source: Source, gradient: torch.Tensor, reduce: str) -> torch.Tensor:
         """(N, ...) without channels or token features; with ``"none"`` channels are second and nothing is lost."""
         channel = feature_axis(source)

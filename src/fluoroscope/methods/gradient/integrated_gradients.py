@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from fluoroscope.methods.base import Batch, method, option
-from fluoroscope.methods.gradient.baselines import BASELINE_HELP, baseline_of
+from fluoroscope.methods.baselines import baseline_option
+from fluoroscope.methods.gradient.beginning import beginning
 from fluoroscope.methods.gradient.input_gradient import DEFAULT_ROWS, InputGradient, add_up, worst
 from fluoroscope.methods.gradient.quadrature import RULES, Panels, fixed_rule
 from fluoroscope.methods.gradient.rows import Rows, columns, split
@@ -46,8 +47,8 @@ class IntegratedGradients(InputGradient):
     score. Memory: ``batch_size`` points of paths are in the network at once.
 
     Raises:
-        OptionError: no such baseline for this input.
-        InputError: a baseline of another shape.
+        OptionError: no such baseline, or it does not fit the input.
+        InputError: a baseline that holds NaN or infinity.
         TargetError: the target does not fit the output.
         NumericalError: NaN in input or output, a score without a gradient, or whole numbers that no embedding looks up.
     """
@@ -58,7 +59,7 @@ class IntegratedGradients(InputGradient):
     source: ClassVar[str] = "Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017, eq. 1"
 
     tolerance: float = option(0.01, "largest relative completeness error (adaptive)", low=0.0)
-    baseline: Any = option(0.0, BASELINE_HELP)
+    baseline: Any = baseline_option("where the path begins")
     quadrature: str = option("adaptive", "how the path is integrated", choices=("adaptive", *RULES))
     points: int = option(50, "points of a fixed rule", low=1)
     max_evaluations: int = option(600, "most runs per example (adaptive)", low=5)
@@ -68,7 +69,7 @@ class IntegratedGradients(InputGradient):
         source = self.source_of(study, batch)
         size = self.batch_size or DEFAULT_ROWS
         rows, picked, taped = Rows.settle(study, source, batch.target, size)
-        path = _Path(rows, baseline_of(self.baseline, source, batch))
+        path = _Path(rows, beginning(self.baseline, source, batch, self.seed))
         if self.quadrature == "adaptive":
             found = self._adaptive(study, path, *split(study, taped, picked))
         else:

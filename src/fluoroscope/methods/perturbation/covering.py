@@ -10,26 +10,21 @@ from typing import Any, ClassVar
 import torch
 
 from fluoroscope import axes as ax
-from fluoroscope.errors import OptionError, nearest
 from fluoroscope.methods.attributing import attribution, note_empty_maps
 from fluoroscope.methods.base import Batch, Method, option
-from fluoroscope.methods.perturbation.baselines import baseline_of, wants_mask
+from fluoroscope.methods.baselines import baseline_of, baseline_option
 from fluoroscope.methods.perturbation.features import Layout, layout
 from fluoroscope.model.fast_forward import PRECISION, PRECISIONS
 from fluoroscope.model.outputs import main_output
 from fluoroscope.model.program.regions import Regions
 from fluoroscope.model.replacement import Replacement
-from fluoroscope.model.seeding import generator
 from fluoroscope.model.study import Study
 from fluoroscope.model.targets import Picked, Target
-from fluoroscope.model.texts import mask_token
 from fluoroscope.results import Attribution
 
 __all__ = ["Covering", "Shaped", "probabilities"]
 
 Shaped = Callable[[torch.Tensor], torch.Tensor]
-
-MASKING = "a number, one for each channel, 'mean', 'blur', 'noise', 'mask' (of tokens), or a tensor like an example"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +34,7 @@ class Covering(Method):
     family: ClassVar[str] = "perturbation"
     returns: ClassVar[type[Attribution]] = Attribution
 
-    baseline: Any = option(0.0, f"what covers: {MASKING}")
+    baseline: Any = baseline_option("what covers")
     precision: str = option("float32", PRECISION, choices=PRECISIONS)
     score: str = option("logit", "the score that falls", choices=("logit", "probability"))
 
@@ -56,7 +51,7 @@ class Covering(Method):
         main = batch.inputs.main
         place = layout(main)
         regions = self.regions(main, place, batch.start)
-        bases = self._covers(study, main, place, batch.start)
+        bases = baseline_of(self.baseline, main, study.subject, start=batch.start, seed=self.seed)
         with torch.no_grad():
             output, scores = study.scored(batch.inputs)
         study.check_finite(scores, batch.inputs)
@@ -84,35 +79,6 @@ class Covering(Method):
             return target(rows).pick(asked, output).scores
 
         return answer
-
-    def _covers(self, study: Study, main: torch.Tensor, place: Layout, start: int) -> torch.Tensor:
-        """The baseline (N, ...) of the batch."""
-        kind, channel = self.baseline, place.channel
-        if wants_mask(kind):
-            return baseline_of(main, mask_token(study.subject), start)
-        if isinstance(kind, str) and kind == "noise":
-            return self._noise(main, place, start)
-        numbers = isinstance(kind, (list, tuple)) and all(isinstance(v, (int, float)) for v in kind)
-        if numbers and channel is not None and len(kind) == main.shape[channel]:
-            shape = [1] * main.ndim
-            shape[channel] = len(kind)
-            return torch.tensor(kind, dtype=main.dtype, device=main.device).view(shape).expand_as(main)
-        if isinstance(kind, str) and kind not in ("mean", "blur"):
-            near = nearest(kind, ("mean", "blur", "noise", "mask"))
-            raise OptionError(f"{self.title}: there is no such baseline", got=kind, expected=MASKING, nearest=near)
-        return baseline_of(main, kind, start)
-
-    def _noise(self, main: torch.Tensor, place: Layout, start: int) -> torch.Tensor:
-        if not place.spatial or not main.is_floating_point():
-            raise OptionError(
-                f"{self.title}: the baseline 'noise' is for images and series",
-                got=f"axes {place.axes}",
-                expected=MASKING,
-            )
-        axes = [i for i in range(1, main.ndim) if i != place.channel]
-        drawn = [torch.randn(row.shape, generator=generator(self.seed, start + n)) for n, row in enumerate(main)]
-        noise = torch.stack(drawn).to(main)
-        return main.mean(axes, keepdim=True) + main.std(axes, keepdim=True, correction=0) * noise
 
     def _result(
         self, study: Study, batch: Batch, picked: Picked, own: torch.Tensor, values: torch.Tensor, place: Layout

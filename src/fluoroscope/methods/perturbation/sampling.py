@@ -19,7 +19,7 @@ from fluoroscope import axes as ax
 from fluoroscope.errors import OptionError
 from fluoroscope.methods.attributing import attribution
 from fluoroscope.methods.base import Batch, Method, option
-from fluoroscope.methods.perturbation.baselines import wants_mask
+from fluoroscope.methods.baselines import baseline_of, baseline_option
 from fluoroscope.methods.perturbation.features import Features, Layout, features_of, layout, without_padding
 from fluoroscope.methods.perturbation.variants import Variants
 from fluoroscope.model.fast_forward import PRECISION, PRECISIONS
@@ -27,7 +27,6 @@ from fluoroscope.model.seeding import generator
 from fluoroscope.model.source import chosen_input
 from fluoroscope.model.study import Study
 from fluoroscope.model.tables import numbers_of
-from fluoroscope.model.texts import mask_token
 from fluoroscope.results import Array, Attribution
 
 __all__ = [
@@ -105,9 +104,7 @@ class MaskSampling(Method):
 
     samples: int = option(1000, "most variants of each example that are run", low=2)
     stop_error: float | None = option(None, "stop when the relative standard error is at most this", low=0.0)
-    baseline: Any = option(
-        0.0, "what replaces a feature: a number (for tokens an id), 'mean', 'blur', 'mask', a tensor"
-    )
+    baseline: Any = baseline_option("what replaces a feature")
     precision: str = option("float32", PRECISION, choices=PRECISIONS)
     input: int | str | None = option(None, "which of several inputs: number or name; else the first of real numbers")
 
@@ -135,11 +132,13 @@ class MaskSampling(Method):
         place = layout(tensor)
         features, rows = self.features(tensor, place, batch.start), self.background_rows(tensor)
         features = without_padding(features, batch.inputs.real)
-        baseline = mask_token(study.subject) if wants_mask(self.baseline) else self.baseline
+        averaged = rows if self.averages else None
+        bases = averaged
+        if bases is None:
+            bases = baseline_of(self.baseline, tensor, study.subject, start=batch.start, seed=self.seed)
         variants = Variants(
-            study, batch, tensor, place, features, baseline, self.batch_size, rows if self.averages else None,
-            self.precision,
-        )  # fmt: skip
+            study, batch, tensor, place, features, bases, self.batch_size, averaged is not None, self.precision
+        )
         examples = [
             Example(f, generator(self.seed, batch.start + n), variants.own[n], rows) for n, f in enumerate(features)
         ]
@@ -156,12 +155,6 @@ class MaskSampling(Method):
     def enough(self, found: Estimate) -> bool:
         """Whether the standard errors are as small as they were asked to be."""
         return self.stop_error is not None and relative(found) <= self.stop_error
-
-    def settings(self) -> dict[str, Any]:
-        """The options as plain values; arrays by their shape."""
-        arrays = {n: getattr(self, n) for n in self.__dataclass_fields__ if hasattr(getattr(self, n), "shape")}
-        plain = self.replace(**dict.fromkeys(arrays)) if arrays else self
-        return {**Method.settings(plain), **{n: f"{type(v).__name__} {tuple(v.shape)}" for n, v in arrays.items()}}
 
     def _tell(self, study: Study, variants: Variants, found: Sequence[Estimate]) -> None:
         errors = study.facts.setdefault("standard_error_per_example", [])

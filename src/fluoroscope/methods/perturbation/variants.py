@@ -10,7 +10,6 @@ import torch
 
 from fluoroscope.methods.attributing import to_numpy
 from fluoroscope.methods.base import Batch
-from fluoroscope.methods.perturbation.baselines import baseline_of
 from fluoroscope.methods.perturbation.features import Features, Layout
 from fluoroscope.model.fast_copy import CONVOLUTIONS, close
 from fluoroscope.model.fast_forward import ROUGH, FastForward, told_apart
@@ -32,7 +31,8 @@ class Variants:
 
     ``picked`` are the examples' own scores, which settle what is asked ("predicted" stays the class of the whole
     example); ``own`` the same as (N, K) in float64; ``spent`` how many variants of each example went through the
-    network.
+    network. Features are replaced by what ``bases`` (N, ...) has in their place; where scores are ``averaged``, by each
+    of its rows (B, ...) in turn.
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class Variants:
         tensor: torch.Tensor,
         place: Layout,
         features: list[Features],
-        baseline: Any,
+        bases: torch.Tensor,
         size: int | None,
-        background: torch.Tensor | None = None,
+        averaged: bool = False,
         precision: str = "float32",
     ) -> None:
         self.study, self.inputs, self.tensor, self.place, self.features = study, batch.inputs, tensor, place, features
@@ -56,8 +56,7 @@ class Variants:
         self.target = batch.target.settled(self.picked, scores)
         self.dtype = to_numpy(self.picked.scores).dtype
         self.own = _columns(self.picked.scores)
-        self.bases = background if background is not None else baseline_of(tensor, baseline, batch.start)
-        self.averaged = background is not None
+        self.bases, self.averaged = bases, averaged
         self._each = [torch.equal(f.labels.flatten().cpu(), torch.arange(f.labels.numel())) for f in features]
         self.labels = torch.stack([f.labels.flatten() for f in features])
         self.spent = [0] * len(features)
