@@ -22,7 +22,9 @@ Work = Callable[[sqlite3.Connection], None]
 
 
 class WriterConnection:
-    """The only connection that writes ``file``. ``lost`` counts the calls whose records could not be written."""
+    """The only connection that writes ``file``. ``lost`` counts the calls whose records could not be written. Whoever
+    remembers what was written takes ``lock`` from before it is written until it is remembered.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -62,6 +64,14 @@ class WriterConnection:
             elif self._depth:
                 self._calls += 1
             return failure is None
+
+    @property
+    def lock(self) -> threading.RLock:
+        """What one thread at a time holds. Raises ResultFileError: the run is closed, or another process's, where the
+        lock may be held for ever by a thread that does not exist there.
+        """
+        self._checked()
+        return self._lock
 
     @property
     def within(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from fluoroscope.results.picture_file import PictureFile
+from fluoroscope.training.store.plain_values import utf8
 
 __all__ = ["IMAGE", "MediaRows", "TEXT", "TEXT_LIMIT", "Item", "has_media"]
 
@@ -54,7 +55,7 @@ class MediaRows:
         """Put one moment of a series into the file."""
         for statement in filter(str.strip, _TABLES.split(";")):
             sql.execute(statement)
-        shown = name.encode("utf-8", "backslashreplace").decode()
+        shown = utf8(name)
         sql.execute("INSERT OR IGNORE INTO media_series VALUES (NULL, ?, ?, 1, 0)", (kind, shown))
         series, stride, moment = sql.execute(_SERIES, (kind, shown)).fetchone()
         rows = [(series, moment, step, time, part, *i.about, len(i.data), i.data) for part, i in enumerate(items)]

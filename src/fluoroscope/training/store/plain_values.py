@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["flat", "plain_values"]
+__all__ = ["flat", "plain_values", "utf8"]
 
 LONGEST = 2000
 DEEPEST = 12
@@ -24,17 +24,19 @@ def plain_values(item: Any, depth: int = 0) -> Any:
     """
     if isinstance(item, np.generic):
         item = item.item()
-    if item is None or isinstance(item, bool | int | str):
+    if item is None or isinstance(item, bool | int):
         return item
+    if isinstance(item, str):
+        return utf8(item)
     if isinstance(item, float):
         return item if math.isfinite(item) else str(item)
     if depth > DEEPEST:
         return "…"
     if isinstance(item, PurePath):
-        return str(item)
+        return utf8(str(item))
     inner = _mapping(item)
     if inner is not None:
-        return {str(k): plain_values(v, depth + 1) for k, v in inner.items()}
+        return {utf8(str(k)): plain_values(v, depth + 1) for k, v in inner.items()}
     if isinstance(item, np.ndarray) and item.size <= LONGEST:
         return plain_values(item.tolist(), depth + 1)
     if isinstance(item, Sequence | Set) and not isinstance(item, bytes | bytearray | memoryview):
@@ -55,7 +57,12 @@ def _mapping(item: Any) -> Mapping[Any, Any] | None:
 def _shown(item: Any) -> str:
     name = getattr(item, "__qualname__", None)
     text = f"{getattr(item, '__module__', '')}.{name}" if isinstance(name, str) else repr(item)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return utf8(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
+
+
+def utf8(text: str) -> str:
+    """A text that files and pages can hold: halves of surrogate pairs, which UTF-8 has no place for, shown as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -20,6 +20,7 @@ import numpy as np
 from fluoroscope.errors import ResultFileError
 from fluoroscope.results import Array
 from fluoroscope.training.store import schema
+from fluoroscope.training.store.axis_rows import highest_step
 from fluoroscope.training.store.coding import FLOAT, SMALL, unpack_counts, unpack_floats, unpack_steps, unpack_table
 from fluoroscope.training.store.media_rows import has_media
 from fluoroscope.training.store.tail_reading import take_tail
@@ -137,11 +138,9 @@ class Reader:
     def last_step(self) -> int | None:
         """Largest step of any row, None before the first."""
         tails = [self._sql.execute(f"SELECT max(step) FROM {t}").fetchone()[0] for t in ("tail", "tensor_tail")]
-        rows = self._sql.execute("SELECT steps, count FROM axes ORDER BY id DESC LIMIT 64")
-        blocks = [int(unpack_steps(s, n).max()) for s, n in rows if n]
         if has_media(self._sql):
             tails.append(self._sql.execute("SELECT max(step) FROM media").fetchone()[0])
-        return max([t for t in tails if t is not None] + blocks, default=None)
+        return max((t for t in (*tails, highest_step(self._sql)) if t is not None), default=None)
 
     # ------------------------------------------------------------------ scalars
 

@@ -31,6 +31,7 @@ State = Literal["running", "finished", "failed", "interrupted"]
 RANK = re.compile(r"rank\d+/")
 UNITS = {"time/step": "s", "time/curvature": "s"}
 UNITS |= dict.fromkeys(("memory/process", "memory/accelerator", "memory/accelerator_peak"), "bytes")
+WORST = {"failed": 0, "running": 1, "interrupted": 2}
 PARTS = ("train_", "training_", "val_", "valid_", "validation_", "test_", "eval_")
 
 
@@ -51,9 +52,12 @@ class Run:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Everything written about the run: of the first writer, the state and end of the last."""
+        """Everything written about the run: of the first writer, the state and end of the last. Of several ranks, that
+        of the one which failed or still runs.
+        """
         found = self._metas()
-        first, last = found[0][1], found[-1][1]
+        first, lasts = found[0][1], {meta.get("rank", 0): meta for _, meta in found}
+        last = min(lasts.values(), key=lambda meta: WORST.get(meta["state"], len(WORST)))
         ends: dict[str, Any] = {
             key: last[key] for key in ("state", "finished", "error", "process", "rank") if key in last
         }

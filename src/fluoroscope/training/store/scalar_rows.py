@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fluoroscope.results import Array
-from fluoroscope.training.store.coding import pack_steps
+from fluoroscope.training.store.axis_rows import put_axis
 from fluoroscope.training.store.compaction import TailRow, blocks
+from fluoroscope.training.store.plain_values import utf8
 from fluoroscope.training.store.tail_file import Numbered, TailFile
 
 __all__ = ["BASE", "ScalarRows"]
@@ -33,7 +34,7 @@ class ScalarRows:
         self._layouts: dict[tuple[str, ...], int] = {}
         self._members: dict[int, Array] = {}
         self._rows: list[TailRow] = []
-        self._seq = self._first = self._bytes = 0
+        self._seq = self._first = self._bytes = self._newest = 0
         self._limit = ROWS
 
     @property
@@ -73,10 +74,11 @@ class ScalarRows:
 
     def _new_layout(self, sql: sqlite3.Connection, names: tuple[str, ...]) -> int:
         members = np.array([self.number(sql, n) for n in names], "<i4")
-        layout = max(self._members, default=0) + 1
+        layout = self._newest + 1
         sql.execute("INSERT INTO layouts VALUES (?, ?)", (layout, members.tobytes()))
         self._layouts[names] = layout
         self._members[layout] = members
+        self._newest = layout
         return layout
 
     def number(self, sql: sqlite3.Connection, name: str) -> int:
@@ -84,7 +86,7 @@ class ScalarRows:
         found = self._series.get(name)
         if found is None:
             found = len(self._series) + 1
-            sql.execute("INSERT INTO series VALUES (?, ?)", (found, _text(name)))
+            sql.execute("INSERT INTO series VALUES (?, ?)", (found, utf8(name)))
             self._series[name] = found
         return found
 
@@ -93,14 +95,14 @@ class ScalarRows:
         series = self.number(sql, name)
         for start in range(0, len(steps), BULK):
             part = slice(start, start + BULK)
-            axis = _put_axis(sql, steps[part], times[part])
+            axis = put_axis(sql, steps[part], times[part])
             sql.execute("INSERT INTO chunks VALUES (NULL, ?, ?, ?)", (series, axis, values[part].tobytes()))
 
     def compact(self, sql: sqlite3.Connection) -> None:
         """Move the rows of the tail into chunks."""
         if self._rows:
             for block in blocks(self._rows, self._members):
-                axis = _put_axis(sql, block.steps, block.times)
+                axis = put_axis(sql, block.steps, block.times)
                 entries = [(s, axis, v.tobytes()) for s, v in zip(block.series, block.values, strict=True)]
                 sql.executemany("INSERT INTO chunks VALUES (NULL, ?, ?, ?)", entries)
             sql.execute("DELETE FROM tail WHERE seq > ? AND seq <= ?", (self._first, self._seq))
@@ -132,13 +134,3 @@ class ScalarRows:
             self._rows = [row[1:] for row in rows]
             self._bytes = sum(len(row[3]) for row in self._rows)
             self._seq, self._first = max(columns, *(row[0] for row in rows)) if rows else columns, 0
-
-
-def _put_axis(sql: sqlite3.Connection, steps: Array, times: Array) -> int:
-    data = (len(steps), pack_steps(steps), times.tobytes())
-    return int(sql.execute("INSERT INTO axes VALUES (NULL, ?, ?, ?)", data).lastrowid or 0)
-
-
-def _text(name: str) -> str:
-    """A name that SQLite can hold: halves of surrogate pairs, which UTF-8 has no place for, shown as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode()

@@ -12,13 +12,16 @@ import numpy as np
 
 from fluoroscope.errors import InputError
 from fluoroscope.results import Array
-from fluoroscope.training.store.coding import SMALL, pack_counts, pack_steps, pack_table
+from fluoroscope.training.store.axis_rows import put_axis
+from fluoroscope.training.store.coding import SMALL, pack_counts, pack_table
 from fluoroscope.training.store.plain_values import plain_values
 
 __all__ = ["TensorLayout", "TensorRows"]
 
 ROWS = 128
 BYTES = 32 << 20
+KNOWN = 256
+"""Layouts that are found again without being written out; whoever makes new ``facts`` for each row has as many."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class TensorRows:
         key = (tuple(names), tuple(statistics), tuple(histograms), bins, id(facts))
         layout = self._known.get(key)
         if layout is None:
+            if len(self._known) >= KNOWN:
+                self._known, self._texts, self._kept = {}, {}, []
             layout = self._known[key] = TensorLayout(*key[:4], plain_values(dict(facts)))
             self._kept.append(facts)  # an identity must not come to mean another object
         with np.errstate(over="ignore"):
@@ -121,9 +126,8 @@ class TensorRows:
             return
         for number, rows in self._rows.items():
             layout = self._by_number[number]
-            axis = (len(rows), pack_steps(np.array([r[0] for r in rows], np.int64)))
-            times = np.array([r[1] for r in rows], "<f8").tobytes()
-            place = connection.execute("INSERT INTO axes VALUES (NULL, ?, ?, ?)", (*axis, times)).lastrowid
+            steps, times = np.array([r[0] for r in rows], np.int64), np.array([r[1] for r in rows])
+            place = put_axis(connection, steps, times)
             entries = [
                 (number, quantity, place, pack_table(np.stack([r[2][i] for r in rows])))
                 for i, quantity in enumerate(layout.quantities)

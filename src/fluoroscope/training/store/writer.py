@@ -23,7 +23,7 @@ from fluoroscope.training.store.coding import FLOAT, INTEGER
 from fluoroscope.training.store.connection import WriterConnection
 from fluoroscope.training.store.folder import cannot_write, is_run, new_folder, safe_name
 from fluoroscope.training.store.media_rows import IMAGE, TEXT, TEXT_LIMIT, Item, MediaRows
-from fluoroscope.training.store.plain_values import plain_values
+from fluoroscope.training.store.plain_values import plain_values, utf8
 from fluoroscope.training.store.process import this_process
 from fluoroscope.training.store.scalar_rows import BASE, ScalarRows
 from fluoroscope.training.store.tail_file import TailFile, read_tail
@@ -38,7 +38,7 @@ class RunWriter:
     """Writes one run: a new one in the folder ``folder``, or with ``resume`` one more part of a run that is there.
 
     Every call is one transaction: committed when it returns, seen by readers at once, kept by a crash of the process. A
-    power cut may take the last calls, never the file. Where writing fails later (a full disk), the call returns
+    power cut may take the last calls, never the file. Several threads may write at once. Where writing fails later (a full disk), the call returns
     normally, one warning tells of it, and ``lost`` counts the calls. ``facts`` are kept with the run.
 
     Raises:
@@ -55,6 +55,7 @@ class RunWriter:
         resume: bool = False,
         **facts: Any,
     ) -> None:
+        name = utf8(name)
         found = Path(folder) / safe_name(name)
         if resume and is_run(found):
             self.path, self.name = found, name
@@ -89,11 +90,12 @@ class RunWriter:
     def scalars(self, step: int, values: Mapping[str, float], time: float | None = None) -> None:
         """One value for each of some series at ``step``; NaN and infinity are values like any other."""
         moment = clock.time() if time is None else time
-        row = self._scalars.row(step, values, moment)
-        if row is None or not self._connection.alone(lambda: self._scalars.append(self._tail, row)):
-            self._connection.do(lambda sql: self._insert(sql, step, values, moment), whole=row is None)
-        if self._scalars.full:
-            self._compact_scalars()
+        with self._connection.lock:
+            row = self._scalars.row(step, values, moment)
+            if row is None or not self._connection.alone(lambda: self._scalars.append(self._tail, row)):
+                self._connection.do(lambda sql: self._insert(sql, step, values, moment), whole=row is None)
+            if self._scalars.full:
+                self._compact_scalars()
 
     def _insert(self, sql: sqlite3.Connection, step: int, values: Mapping[str, float], time: float) -> None:
         self._scalars.learn(sql, values)
@@ -108,8 +110,9 @@ class RunWriter:
         if not steps.shape == values.shape == times.shape or steps.ndim != 1:
             got = f"{steps.shape}, {values.shape}, {times.shape}"
             raise InputError("the columns of a series differ in length", got=got, expected="(S,) each")
-        self._compact_scalars()
-        self._connection.do(lambda sql: self._scalars.columns(sql, name, steps, values, times), whole=True)
+        with self._connection.lock:
+            self._compact_scalars()
+            self._connection.do(lambda sql: self._scalars.columns(sql, name, steps, values, times), whole=True)
 
     def tensors(
         self,
@@ -127,11 +130,12 @@ class RunWriter:
         histogram, ``facts["sampled"]`` the share of entries looked at, ``facts["exact"]`` whether it was all. Raises
         InputError.
         """
-        row = self._tensors.row(names, statistics, histograms or {}, facts or NO_FACTS)
         moment = clock.time() if time is None else time
-        self._connection.do(lambda sql: self._tensors.write(sql, row, step, moment))
-        if self._tensors.full:
-            self._compact_tensors()
+        with self._connection.lock:
+            row = self._tensors.row(names, statistics, histograms or {}, facts or NO_FACTS)
+            self._connection.do(lambda sql: self._tensors.write(sql, row, step, moment))
+            if self._tensors.full:
+                self._compact_tensors()
 
     def images(self, step: int, name: str, pictures: Sequence[bytes], time: float | None = None) -> None:
         """Encoded pictures at ``step`` under one name: PNG, JPEG, GIF or WebP files.
@@ -167,16 +171,19 @@ class RunWriter:
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """What is written in this block is one transaction: seen, and kept, together. For imports and for speed."""
-        with self._connection.together():
-            yield
-        self._begin_tail()
+        with self._connection.lock:
+            with self._connection.together():
+                yield
+            self._begin_tail()
 
     def close(self, state: str = "finished", error: str | None = None, finished: float | None = None) -> None:
         """End the run: columns are tidied, the state is written, and one plain file is left.
 
         ``finished`` is when it ended, in seconds since 1970, where that is not now (imports).
         """
-        if self._connection.mine:
+        if not self._connection.mine:
+            return
+        with self._connection.lock:
             done = self._compact_scalars()
             self._compact_tensors()
             ended = clock.time() if finished is None else finished
