@@ -8,6 +8,7 @@ from pathlib import Path
 from fluoroscope.arguments import checked
 from fluoroscope.errors import FluoroscopeError, InputError, nearest
 from fluoroscope.training.store.folder import run_folders
+from fluoroscope.training.store.plain_values import utf8
 from fluoroscope.training.store.run import Run
 from fluoroscope.training.store.schema import ForeignFile
 
@@ -45,7 +46,7 @@ class Runs(Mapping[str, Run]):
         return found
 
     def __getitem__(self, name: str) -> Run:
-        found = self._found()
+        found, name = self._found(), utf8(name)
         if name not in found and name in self.damaged:
             error = self.damaged[name]
             raise RunError(
@@ -64,7 +65,7 @@ class Runs(Mapping[str, Run]):
         return len(self._found())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._found()
+        return isinstance(name, str) and utf8(name) in self._found()
 
     def items(self) -> ItemsView[str, Run]:
         """Names and runs, of one look at the folder."""
