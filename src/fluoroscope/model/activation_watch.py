@@ -20,6 +20,7 @@ from torch.utils.hooks import RemovableHandle
 
 from fluoroscope.model.memory import dense, stride_of
 from fluoroscope.model.outputs import first_tensor
+from fluoroscope.model.plain_copies import PlainCopies
 
 __all__ = ["QUANTITIES", "ActivationWatch", "compiled"]
 
@@ -97,7 +98,7 @@ class ActivationWatch:
     order: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[RemovableHandle | PlainCopies] = []
         self._found: dict[str, _Taken] = {}
         self._stack: list[tuple[str, nn.Module]] = []
         self._mode: _Functions | None = None
@@ -116,9 +117,10 @@ class ActivationWatch:
         self._found, self.order, self._calls, self._done = {}, [], {}, False
         for name, module in self.module.named_modules():
             clean = self.clean(name)
-            self._handles.append(module.register_forward_pre_hook(self._entering(clean, module)))
+            before = module.register_forward_pre_hook(self._entering(clean, module))
             hook = self._leaving(clean, module)
-            self._handles.append(module.register_forward_hook(hook, with_kwargs=False, always_call=True))
+            after = module.register_forward_hook(hook, with_kwargs=False, always_call=True)
+            self._handles += [PlainCopies(module, (before.id, after.id)), before, after]
 
     def disarm(self) -> None:
         """Remove the hooks."""
@@ -138,8 +140,8 @@ class ActivationWatch:
     def _entering(self, name: str, module: nn.Module) -> Callable[..., None]:
         root = module is self.module
 
-        def enter(*_: Any) -> None:
-            if self._done or not torch.is_grad_enabled():
+        def enter(called: nn.Module, *_: Any) -> None:
+            if self._done or called is not module or not torch.is_grad_enabled():
                 return
             if root and not self._inside:
                 self._inside = True

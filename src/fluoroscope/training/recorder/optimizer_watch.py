@@ -58,14 +58,14 @@ class OptimizerWatch:
         self.watched = watch(self.optimizer, self._names)
         self._parts = [local(p) for p in self.watched.parameters]
         self._shared_out = any(hasattr(p, "_local_tensor") for p in self.watched.parameters)
-        self._places = self._addresses()
+        self._places, self._kinds = self._addresses(), _kinds(self._parts)
         self.shards = Shards(self.watched.parameters, self._model)
         self.samples = Samples([p.shape for p in self._parts], self.settings.sample)
         size = sum(p.numel() * p.element_size() for p in self._parts)
         wanted = self.settings.updates
         self.copies = wanted == "exact" or (wanted == "auto" and size <= COPY_LIMIT)
-        host = all(p.device.type == "cpu" for p in self._parts)
-        self._packed = Packed(self._parts if host else [], self.samples, self.copies)
+        self._host = all(p.device.type == "cpu" for p in self._parts)
+        self._packed = Packed(self._parts if self._host else [], self.samples, self.copies)
         packed = set(self._packed.where.tolist())
         self._loose = [i for i in range(len(self._parts)) if i not in packed]
         self._loose_samples, self._loose_slots = self.samples.part(self._loose)
@@ -78,22 +78,49 @@ class OptimizerWatch:
         self._exact: dict[str, torch.Tensor] = {}
 
     def fresh(self, all_of_them: bool = False) -> None:
-        """Before a step: notice parameters that joined, moved, or were changed by somebody else than the optimizer."""
-        if group_key(self.optimizer) != self.watched.key or self._moved():
+        """Before a step: notice parameters that joined, moved, or were changed by somebody else than the optimizer.
+
+        Counters tell of changes, but not of those of ``.data``. On a processor, small tensors are copied anew at each
+        step, and of large ones the samples are compared; on an accelerator that would mean to wait for it.
+        """
+        moved = self._moved()
+        if group_key(self.optimizer) != self.watched.key or (moved and not self._rebound()):
             self._plan()
             return
         versions = [p._version for p in self.watched.parameters]
-        changed = [i for i, (a, b) in enumerate(zip(versions, self._versions, strict=True)) if a != b or all_of_them]
-        if changed:
-            if self._updates is not None:
-                for k, i in enumerate(self._loose):
-                    if i in changed:
-                        self._updates.renew(k)
-                self._packed.renew()
-            self._last = self.samples.take(self._parts)
+        changed = [
+            i for i, (a, b) in enumerate(zip(versions, self._versions, strict=True)) if a != b or moved or all_of_them
+        ]
+        self._packed.renew()
+        if self._packed and not self.copies:
+            self._last.numpy()[self._packed.slots] = self._packed.copied()
+        if self._loose:
+            self._renew_loose(changed)
+
+    def _renew_loose(self, changed: list[int]) -> None:
+        if not changed and not self._host:
+            return
+        entries = self._loose_samples.take([self._parts[i] for i in self._loose])
+        if self._host and not changed and _same_bits(entries, self._last[self._loose_slots]):
+            return
+        for k, i in enumerate(self._loose):
+            if self._updates is not None and (i in changed or not changed):
+                self._updates.renew(k)
+        self._last[self._loose_slots] = entries
 
     def _moved(self) -> bool:
         return self._addresses() != self._places
+
+    def _rebound(self) -> bool:
+        """Look where the parameters lie now; what they were stays. False where they are no longer of the same kind."""
+        parts = [local(p) for p in self.watched.parameters]
+        if _kinds(parts) != self._kinds:
+            return False
+        self._parts, self._places = parts, self._addresses()
+        self._packed.rebind(parts)
+        if self._updates is not None:
+            self._updates.rebind([parts[i] for i in self._loose])
+        return True
 
     def _addresses(self) -> list[int]:
         if not self._shared_out:
@@ -112,8 +139,7 @@ class OptimizerWatch:
             result, entries = result / scale, entries / scale
         self._gradient_norms, self._gradient_entries = result, entries
         self._gradients, self._scale = found, scale
-        if exact:
-            self._exact = {"gradient": exact_statistics([_local(g) for g in found], found, scale)}
+        self._exact = {"gradient": exact_statistics([_local(g) for g in found], found, scale)} if exact else {}
 
     def _read(self, found: list[torch.Tensor | None]) -> tuple[torch.Tensor, torch.Tensor]:
         """Norms (L,) and samples (n,) of the gradients: the small ones together, the others one by one."""
@@ -142,6 +168,11 @@ class OptimizerWatch:
         """Whether the gradients of this step were not read yet (an optimizer that computes them in its step)."""
         return self._gradient_norms is None
 
+    def gradients_are_new(self) -> bool:
+        """Whether gradients that were read are no longer those of the parameters: they were zeroed and made anew."""
+        now = [p.grad for p in self.watched.parameters]
+        return not self.unread and any(a is not b for a, b in zip(now, self._gradients, strict=True))
+
     def total_gradient(self) -> torch.Tensor:
         """The norm of all gradients together as they are now."""
         there = [g for g in self.watched.gradients if g is not None and g.numel()]
@@ -153,8 +184,13 @@ class OptimizerWatch:
 
     # ------------------------------------------------------------------ after the step
 
-    def changes(self, exact: bool) -> Measured:
-        """After the step: norms of weights and of what the step changed; the copies are renewed."""
+    def changes(self, exact: bool) -> Measured | None:
+        """After the step: norms of weights and of what the step changed; the copies are renewed. None where the step
+        made other tensors of them, whose entries can't be compared.
+        """
+        if self._moved() and not self._rebound():  # as by ``p.data = p.data - …``
+            self._plan()
+            return None
         assert self._gradient_norms is not None
         assert self._gradient_entries is not None
         if exact:
@@ -182,17 +218,15 @@ class OptimizerWatch:
     def _weights(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Norms (L,) of weights and of what the step changed, and samples (n,) of both."""
         if self.copies and not self._loose:
-            weights, taken, changes = self._packed.weights()
-            assert changes is not None
-            entries = torch.from_numpy(taken)
-            return torch.from_numpy(weights), torch.from_numpy(changes), entries, _difference(entries, self._last)
+            of_weights, entries, of_changes, moved = map(torch.from_numpy, self._packed.weights())
+            return of_weights, of_changes, entries, moved
         entries = torch.empty_like(self._last)
         of_weights, of_changes = (
             torch.zeros(len(self._parts), dtype=torch.float64, device=entries.device) for _ in range(2)
         )
-        changes = None
+        changes = change = None
         if self._packed:
-            weights, taken, changes = self._packed.weights()
+            weights, taken, changes, change = self._packed.weights()
             of_weights.numpy()[self._packed.where] = weights
             entries.numpy()[self._packed.slots] = taken
         if self._loose:
@@ -207,6 +241,7 @@ class OptimizerWatch:
             of_changes = self._estimated(moved)
         elif changes is not None:
             of_changes.numpy()[self._packed.where] = changes
+            moved.numpy()[self._packed.slots] = change
         return of_weights, of_changes, entries, moved
 
     def _changed(self) -> list[torch.Tensor]:
@@ -246,6 +281,15 @@ class OptimizerWatch:
 
 def _local(gradient: torch.Tensor | None) -> torch.Tensor | None:
     return None if gradient is None else local(gradient)
+
+
+def _kinds(parts: list[torch.Tensor]) -> list[tuple[object, ...]]:
+    """What has to stay the same for tensors to be compared with what they were."""
+    return [(p.shape, p.stride(), p.dtype, p.device) for p in parts]
+
+
+def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return torch.equal(one.view(torch.int32), other.view(torch.int32))
 
 
 def _difference(new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:

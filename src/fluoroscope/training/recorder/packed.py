@@ -35,8 +35,7 @@ class Packed:
         found = [(i, p) for i, p in enumerate(parts) if _fits(p)]
         self.where = np.array([i for i, _ in found], np.int64)
         members = self.where.tolist()
-        self._held = [p for _, p in found]
-        self._weights = [memory_of(p) for p in self._held]
+        self.rebind(parts)
         sizes = np.array([len(w) for w in self._weights], np.int64)
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
         self._places = _joined([samples.places(i).numpy() + s for (i, _), s in zip(found, self._starts, strict=False)])
@@ -53,10 +52,22 @@ class Packed:
     def __bool__(self) -> bool:
         return len(self.where) > 0
 
+    def rebind(self, parts: Sequence[torch.Tensor]) -> None:
+        """The same tensors lie elsewhere; what they were is remembered."""
+        self._held = [parts[i] for i in self.where.tolist()]
+        self._weights = [memory_of(p) for p in self._held]
+
     def renew(self) -> None:
-        """Take fresh copies of the weights: somebody else than the optimizer changed some."""
-        if self and self._keep:
+        """Take fresh copies of the weights. Whether somebody else than the optimizer changed some takes as long to find
+        out.
+        """
+        if self:
             np.concatenate(self._weights, out=self._before)
+
+    def copied(self) -> Array:
+        """Samples (n,) of the copies."""
+        found: Array = self._before.take(self._places)
+        return found
 
     def change(self, member: int) -> torch.Tensor:
         """What changed of one of them since its copy was taken."""
@@ -82,17 +93,19 @@ class Packed:
             entries[self._ends[k - 1] if k else 0 : self._ends[k]] = np.nan
         return norms, entries, odd
 
-    def weights(self) -> tuple[Array, Array, Array | None]:
-        """Norms (K,) and samples (n,) of the weights as they are now, and norms of their change since the last call."""
+    def weights(self) -> tuple[Array, Array, Array, Array] | tuple[Array, Array, None, None]:
+        """Norms (K,) and samples (n,) of the weights as they are now, and the same of their change since the copies
+        were taken, where these are kept; they are renewed.
+        """
         np.concatenate(self._weights, out=self._now)
         norms, entries = self._norms(self._now), self._now.take(self._places)
         if not self._keep:
-            return norms, entries, None
+            return norms, entries, None, None
         with np.errstate(invalid="ignore", over="ignore"):
             np.subtract(self._now, self._before, out=self._before)
-        changes = self._norms(self._before)
+        changes, moved = self._norms(self._before), self.copied()
         self._now, self._before = self._before, self._now
-        return norms, entries, changes
+        return norms, entries, changes, moved
 
     def _norms(self, values: Array) -> Array:
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time as clock
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from fluoroscope.training.recorder.machine import Pace, memory
 from fluoroscope.training.recorder.notes import notes_of, unstepped, update_norm
 from fluoroscope.training.recorder.optimizer_watch import Measured, OptimizerWatch
 from fluoroscope.training.recorder.order import graph_order
+from fluoroscope.training.recorder.per_optimizer import left_out, own_names, rates
 from fluoroscope.training.recorder.ranks import Ranks
 from fluoroscope.training.recorder.requested.beside import Beside, Taken
 from fluoroscope.training.recorder.requested.on_request import OnRequest
@@ -66,7 +67,7 @@ class Recording(OnRequest):
         self._beside = Beside(model, self._optimizers, settings, self.note, curvature, samples_per_step)
         self._beside.check()
         self._handles: list[Any] = []
-        self._later: list[Later] = []
+        self._later: deque[Later] = deque()
         self._watches: dict[int, OptimizerWatch] = {}
         self._writer: RunWriter | None = None
         self._facts: dict[str, Any] = {}
@@ -88,7 +89,14 @@ class Recording(OnRequest):
         self.close(*ending(error))
 
     def start(self) -> None:
-        """Begin: the run's folder is made, hooks are installed."""
+        """Begin: the run's folder is made, hooks are installed. Where that fails, nothing stays behind."""
+        try:
+            self._start()
+        except BaseException as error:
+            self.close(*ending(error))
+            raise
+
+    def _start(self) -> None:
         if self._ranks.writes:
             self._writer = self._begin(environment=environment(), model=about_model(self._network))
             self._rows = Rows(self._writer, self.settings.histograms)
@@ -218,15 +226,15 @@ class Recording(OnRequest):
             later.finish()
 
     def _flush(self) -> None:
-        later, self._later = self._later, []
-        for entry in later:
-            entry.finish()
+        for _ in range(len(self._later)):
+            self._later.popleft().finish()
 
     def before_clipping(self) -> None:
         """Read the gradients now, before they are clipped, instead of as the optimizer uses them.
 
         Call it after the last ``backward()`` (and after ``scaler.unscale_``) of every step; the norm after clipping is
-        recorded beside it, as ``norm/gradient_clipped``.
+        recorded beside it, as ``norm/gradient_clipped``. Of several optimizers, one whose gradients were made anew
+        since is recorded as it uses them.
         """
         for watch in self._watches.values():
             watch.fresh()
@@ -260,7 +268,8 @@ class Recording(OnRequest):
             if not self.settings.due(self.settings.every, number):
                 return
             watch.fresh(all_of_them=self.settings.every > 1)
-            if closure is None and not self._early:
+            anew = len(self._optimizers) > 1 and watch.gradients_are_new()
+            if closure is None and (anew or not self._early):
                 watch.gradients(self.settings.due(self.settings.exact_every, number))
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -274,18 +283,18 @@ class Recording(OnRequest):
         self.step = max(self.step, self._first + watch.steps)
         self._flush()
         exact = self.settings.due(self.settings.exact_every, watch.steps)
-        extra = self._rates(optimizer) | self._timing(optimizer)
+        extra = rates(self._optimizers, optimizer) | self._timing(optimizer) | left_out(optimizer)
         measured = None
         if self.settings.due(self.settings.every, watch.steps):
             if watch.unread:
                 watch.gradients(exact)
             elif self._early:
-                extra["norm/gradient_clipped"] = watch.total_gradient()
+                extra |= own_names(self._optimizers, optimizer, {"norm/gradient_clipped": watch.total_gradient()})
             measured = watch.changes(exact)
         activations, taken = self._activations_found() if optimizer is self._optimizers[0] else None, None
         if self._writer is not None:
             taken = self._beside.after_step(optimizer, watch.watched.parameters, watch.steps, self._scale)
-        self._write(measured, extra, activations, taken)
+        self._write(optimizer, measured, extra, activations, taken)
         self._arm()
         self._beside.arm(watch.steps + 1)
 
@@ -295,6 +304,7 @@ class Recording(OnRequest):
 
     def _write(
         self,
+        optimizer: Any,
         measured: Measured | None,
         extra: dict[str, Any],
         activations: tuple[list[str], torch.Tensor] | None,
@@ -314,13 +324,17 @@ class Recording(OnRequest):
 
         def write(found: dict[str, Array]) -> None:
             scalars = {n: float(found[n]) if n in found else v for n, v in extra.items()}
+            if not scalars.get("amp/skipped", 1.0):
+                del scalars["amp/skipped"]
+            totals: dict[str, float] = {}
             with writer.together():
                 if measured is not None:
-                    scalars |= rows.parameters(step, time, measured, found)
+                    totals = rows.parameters(step, time, measured, found)
                 if activations is not None:
                     rows.activations(step, time, activations[0], found["activations"])
                 for finish in taken.finish if taken else ():
-                    scalars |= rows.beside(step, time, measured, *finish(found, measured))
+                    totals |= rows.beside(step, time, measured, *finish(found, measured))
+                scalars |= own_names(self._optimizers, optimizer, totals)
                 writer.scalars(step, scalars, time)
 
         self._put(Later(tensors, write))
@@ -334,23 +348,9 @@ class Recording(OnRequest):
             self._beside.skipped()
             watch.fresh()
             watch.gradients(exact=False)
-            self._write(watch.changes(exact=False), {"amp/scale": scale, "amp/skipped": 1.0}, None)
+            self._write(optimizer, watch.changes(exact=False), {"amp/scale": scale, "amp/skipped": 1.0}, None)
 
     # ------------------------------------------------------------------ what goes along
-
-    def _rates(self, optimizer: Any) -> dict[str, Any]:
-        """Learning rates by group; with several optimizers, by optimizer and group."""
-        place = self._optimizers.index(optimizer) if len(self._optimizers) > 1 else None
-        groups = optimizer.param_groups
-        found = {}
-        for i, group in enumerate(groups):
-            parts = ([str(place)] if place is not None else []) + (
-                [str(group.get("name", i))] if len(groups) > 1 else []
-            )
-            rate = group.get("lr")
-            if rate is not None:
-                found["/".join(["learning_rate", *parts])] = rate if isinstance(rate, torch.Tensor) else float(rate)
-        return found
 
     def _timing(self, optimizer: Any) -> dict[str, Any]:
         if optimizer is not self._optimizers[0]:

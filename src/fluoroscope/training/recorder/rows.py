@@ -25,8 +25,7 @@ class Rows:
 
     def __init__(self, writer: RunWriter, histograms: bool) -> None:
         self.writer, self.histograms = writer, histograms
-        self._facts: dict[int, dict[str, Any]] = {}
-        self._kept: list[Any] = []
+        self._facts: dict[tuple[float, str], dict[str, Any]] = {}
 
     def parameters(self, step: int, time: float, measured: Measured, found: dict[str, Array]) -> dict[str, float]:
         """Write one optimizer's parameters; returns the norms of all of them together."""
@@ -55,12 +54,11 @@ class Rows:
         return {f"norm/{q}": _total(found["norms"][i]) for i, q in enumerate(QUANTITY)}
 
     def _about(self, measured: Measured) -> dict[str, Any]:
-        key = id(measured.samples)
+        share = float(measured.samples.sizes.sum() / max(1, measured.samples.numbers.sum()))
+        key = share, _how(measured)
         if key not in self._facts:
-            share = float(measured.samples.sizes.sum() / max(1, measured.samples.numbers.sum()))
             edges = dict.fromkeys(QUANTITY, EDGES) if self.histograms else {}
             self._facts[key] = {"edges": edges, "sampled": share, "update_norm": _how(measured)}
-            self._kept.append(measured.samples)  # an identity must not come to mean another object
         return self._facts[key]
 
     def _exact(self, step: int, time: float, measured: Measured, found: dict[str, Array]) -> None:

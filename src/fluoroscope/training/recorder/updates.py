@@ -19,10 +19,14 @@ class Updates:
     """Copies of ``weights`` (what this process holds of them), and the norms of weights and changes since the copy."""
 
     def __init__(self, weights: Sequence[torch.Tensor]) -> None:
-        self.weights = list(weights)
-        self.copies = [w.clone(memory_format=torch.preserve_format) for w in self.weights]
-        device = self.weights[0].device if self.weights else torch.device("cpu")
+        self.copies = [w.clone(memory_format=torch.preserve_format) for w in weights]
         self._room: torch.Tensor | None = None
+        self.rebind(weights)
+
+    def rebind(self, weights: Sequence[torch.Tensor]) -> None:
+        """The same weights lie elsewhere; what they were is remembered."""
+        self.weights = list(weights)
+        device = self.weights[0].device if self.weights else torch.device("cpu")
         owned = [(i, *pair) for i in range(len(self.weights)) for pair in self._pairs(i)]
         self._owners = torch.tensor([entry[0] for entry in owned], dtype=torch.long, device=device)
         self._work = [(w, c, self._scratch(w)) for _, w, c in owned]

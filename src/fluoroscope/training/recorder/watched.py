@@ -75,7 +75,7 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
     part = part.detach()
     if part.is_sparse:
         return part.coalesce().values()  # type: ignore[no-any-return]
-    return torch.view_as_real(part) if part.is_complex() else part
+    return torch.view_as_real(part.resolve_conj()) if part.is_complex() else part
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -61,7 +61,7 @@ def _shown(item: Any) -> str:
 
 
 def utf8(text: str) -> str:
-    """A text that files and pages can hold: halves of surrogate pairs, which UTF-8 has no place for, shown as escapes."""
+    """A text that files and pages can hold: halves of surrogate pairs, which UTF-8 has no place for, as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -38,8 +38,9 @@ class RunWriter:
     """Writes one run: a new one in the folder ``folder``, or with ``resume`` one more part of a run that is there.
 
     Every call is one transaction: committed when it returns, seen by readers at once, kept by a crash of the process. A
-    power cut may take the last calls, never the file. Several threads may write at once. Where writing fails later (a full disk), the call returns
-    normally, one warning tells of it, and ``lost`` counts the calls. ``facts`` are kept with the run.
+    power cut may take the last calls, never the file. Several threads may write at once. Where writing fails later (a
+    full disk), the call returns normally, one warning tells of it, and ``lost`` counts the calls. ``facts`` are kept
+    with the run.
 
     Raises:
         ResultFileError: the folder can't be written to.
