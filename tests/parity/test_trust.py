@@ -57,11 +57,12 @@ def gradient(real: Subject) -> Any:
 def test_infidelity_equals_captum(captum: Any, real: Subject, baseline: str, scaled: bool) -> None:
     from captum.metrics import infidelity
 
+    from fluoroscope.model.inputs import Inputs
     from fluoroscope.trust.places import Places
 
     x, targets = real.inputs, real.predicted()
     check = fs.Infidelity(subsets=DRAWS, baseline=baseline, scaled=scaled, controls=False)
-    places = Places.of(x, METHOD(real.network, x, target=targets))
+    places = Places.of(Inputs((x,), {}, len(x)), METHOD(real.network, x, target=targets))
     marks = torch.as_tensor(np.concatenate([check._regions(n, places) for n in range(len(x))]))[:, None]
     empty = x.mean((2, 3), keepdim=True).expand_as(x) if baseline == "mean" else torch.zeros_like(x)
     others = empty.repeat_interleave(DRAWS, dim=0)

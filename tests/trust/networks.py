@@ -53,7 +53,7 @@ class FromInput(Method):
         with torch.no_grad():
             output, scores = study.scored(batch.inputs)
         picked = batch.target.pick(scores, output)
-        axes = tuple(a for a in input_axes(batch.inputs.main)[0] if a != "C")
+        axes = tuple(a for a in input_axes(batch.inputs)[0] if a != "C")
         values = self.map(batch.inputs.main, batch.start)
         return attribution(self, study, batch, picked, values, axes, signed=False, unit="")
 

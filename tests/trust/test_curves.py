@@ -12,6 +12,7 @@ import torch
 
 import fluoroscope as fs
 from fluoroscope.errors import OptionError
+from fluoroscope.model.inputs import Inputs
 from fluoroscope.trust.places import Places, on_places
 from fluoroscope.trust.trial import Trial
 from tests.trust.networks import Backwards, Noise, PatchNet, bright
@@ -132,7 +133,7 @@ def test_a_trained_network_equals_a_plain_loop_in_double_precision(
     x = torch.cat([preprocess(Image.open(f).convert("RGB")) for f in files])
     method = fs.GradCAM()
     found = method(model, x)
-    places = Places.of(x, found)
+    places = Places.of(Inputs((x,), {}, len(x)), found)
     fields = on_places(found, places)
     exact, expected, steps = copy.deepcopy(model).double().eval(), [], 6
     for n, image in enumerate(x.double()):

@@ -49,10 +49,11 @@ def test_infidelity_equals_its_formula() -> None:
     model, x = PatchNet(), bright(3)
     check = fs.Infidelity(subsets=20, baseline="zero", controls=False)
     card = check(["saliency", Noise()], model, x, target=1)
+    from fluoroscope.model.inputs import Inputs
     from fluoroscope.trust.places import Places
 
     found = fs.Saliency()(model, x, target=1)
-    places = Places.of(x, found)
+    places = Places.of(Inputs((x,), {}, len(x)), found)
     expected = []
     for n in range(3):
         marks = check._regions(n, places)

@@ -9,7 +9,8 @@ import torch
 
 from fluoroscope import axes as ax
 from fluoroscope.methods.base import Batch, Method
-from fluoroscope.model.inputs import samples_of
+from fluoroscope.model.inputs import Inputs, samples_of
+from fluoroscope.model.positions import size_over
 from fluoroscope.model.study import Study
 from fluoroscope.model.targets import Picked
 from fluoroscope.results import Attribution
@@ -23,14 +24,10 @@ def to_numpy(tensor: torch.Tensor) -> Any:
     return (tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor).contiguous().numpy()
 
 
-def input_axes(inputs: torch.Tensor) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Axis names of an input tensor and its size over positions: images (N, C, H, W), series (N, C, T), rows (N, D)."""
-    shape = tuple(inputs.shape)
-    if len(shape) == 4 and shape[-1] in (1, 3, 4) and shape[1] not in (1, 3, 4):
-        return (ax.N, ax.H, ax.W, ax.C), shape[1:3]
-    if len(shape) >= 3:
-        return (ax.N, ax.C, *ax.spatial(len(shape) - 2)), shape[2:]
-    return ((ax.N, ax.D), ()) if len(shape) == 2 else ((ax.N,), ())
+def input_axes(inputs: Inputs) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Axis names of the input that attributions are about, and its size over positions: (H, W), (T), none for rows."""
+    axes = inputs.axes_of(inputs.main)
+    return axes, size_over(axes, tuple(inputs.main.shape))
 
 
 def per_target(gradient: torch.Tensor, many: bool) -> list[torch.Tensor]:
@@ -66,7 +63,7 @@ def attribution(
         scores=to_numpy(picked.scores),
         targets=np.asarray(picked.indices),
         labels=picked.labels,
-        size=input_axes(batch.inputs.main)[1],
+        size=input_axes(batch.inputs)[1],
         signed=signed,
         unit=unit,
         samples=samples,

@@ -112,6 +112,7 @@ class Method:
         with Study(subject, seed=self.seed) as study, progress(self.title, data.count if data else 1) as bar:
             if data is not None:
                 study.notes.extend(data.notes)
+                data = study.placed(data)
             goal = Target(target, data.count if data else 1, subject.class_name, subject.classes)
             found = self._all(study, data, goal, loss, bar)
             result = self.finish(found, study)

@@ -24,8 +24,8 @@ import torch
 
 from fluoroscope import axes as ax
 from fluoroscope.errors import InputError, OptionError, nearest
-from fluoroscope.methods.attributing import input_axes
 from fluoroscope.methods.options import option
+from fluoroscope.model.positions import usual_axes
 from fluoroscope.model.seeding import generator
 from fluoroscope.model.subject import Subject
 from fluoroscope.model.tables import numbers_of
@@ -64,7 +64,7 @@ def baseline_of(
         InputError, NumericalError: a table that holds missing values or no numbers.
     """
     _check("the baseline", kind, words=WORDS)
-    axes = input_axes(tensor)[0] if axes is None else axes
+    axes = usual_axes(tensor) if axes is None else axes
     if isinstance(kind, str) and kind != "zero":
         return _derived(kind, tensor, subject, axes, start, seed, rows)
     number = 0.0 if isinstance(kind, str) else kind

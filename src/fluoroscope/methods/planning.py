@@ -47,6 +47,7 @@ class Together:
         self._refuse(subject)
         with Study(subject, seed=first.seed) as study:
             study.notes.extend(data.notes)
+            data = study.placed(data)
             goal = Target(target, data.count, subject.class_name, subject.classes)
             layers = self._place(study, data)
             size, start = first.batch_size or DEFAULT_BATCH, 0

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from fluoroscope import axes as ax
 from fluoroscope.errors import InputError, NumericalError
 from fluoroscope.model.images import SUFFIXES, read_images, to_batch
+from fluoroscope.model.positions import usual_axes
 from fluoroscope.model.preprocess import displayable
 from fluoroscope.model.subject import Subject
 from fluoroscope.model.tables import Table, as_table
@@ -29,6 +31,10 @@ SERIES = 2**18
 class Inputs:
     """Arguments of ``forward``: ``args`` and ``kwargs``. Tensors with ``count`` rows are batched, the rest is passed
     on.
+
+    ``features`` names what each example is made of: columns of a table, tokens of a text, channels of a series.
+    ``axes`` has those of each of :attr:`tensors` where they were told or found, ``()`` where the shape says them.
+    ``real`` (N, L) says which positions of texts or series are no padding; None where nothing is padded.
     """
 
     args: tuple[Any, ...]
@@ -37,6 +43,8 @@ class Inputs:
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
     features: tuple[tuple[str, ...], ...] = ()
+    axes: tuple[tuple[str, ...], ...] = ()
+    real: torch.Tensor | None = None
 
     @property
     def main(self) -> torch.Tensor:
@@ -49,13 +57,16 @@ class Inputs:
         """All tensors, positional ones first."""
         return [v for v in (*self.args, *self.kwargs.values()) if isinstance(v, torch.Tensor)]
 
+    def axes_of(self, tensor: torch.Tensor) -> tuple[str, ...]:
+        """The axes of one of :attr:`tensors`: as told or found, else as its shape says."""
+        number = next((i for i, t in enumerate(self.tensors) if t is tensor), len(self.axes))
+        told = self.axes[number] if number < len(self.axes) else ()
+        return told or usual_axes(tensor)
+
     @property
-    def real(self) -> torch.Tensor | None:
-        """(N, L) which tokens are no padding; None where nothing is padded."""
-        mask, main = self.kwargs.get("attention_mask"), self.main
-        if not isinstance(mask, torch.Tensor) or mask.shape != main.shape[:2] or bool(mask.all()):
-            return None
-        return mask.bool()
+    def unseen(self) -> torch.Tensor | None:
+        """(N, L) True where a position is padding that the network is told of by a mask; None where there is none."""
+        return None if self.real is None or mask_of(self) is None else ~self.real
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Inputs:
         """The same arguments with every tensor changed."""
@@ -65,7 +76,7 @@ class Inputs:
 
         args = tuple(one(v) for v in self.args)
         kwargs = {k: one(v) for k, v in self.kwargs.items()}
-        return Inputs(args, kwargs, self._count(args, kwargs), self.names, self.notes, self.features)
+        return replace(self, args=args, kwargs=kwargs, count=self._count(args, kwargs), real=one(self.real))
 
     def _count(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         return next((len(v) for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor) and v.ndim), self.count)
@@ -79,7 +90,12 @@ class Inputs:
         """Rows ``start`` to ``stop``."""
         cut = self.map(lambda t: t[start:stop] if t.ndim and len(t) == self.count else t)
         count, features = min(stop, self.count) - start, self.features[start:stop]
-        return Inputs(cut.args, cut.kwargs, count, self.names[start:stop], self.notes, features)
+        return replace(cut, count=count, names=self.names[start:stop], features=features)
+
+    def taken(self, rows: torch.Tensor) -> Inputs:
+        """Rows by number, which may repeat; without the names of examples."""
+        made = self.map(lambda t: t[rows.to(t.device)] if t.ndim and len(t) == self.count else t)
+        return replace(made, count=len(rows), names=(), features=())
 
     def repeated(self, times: int) -> Inputs:
         """Every row ``times`` times (a view where there is one row)."""
@@ -124,7 +140,7 @@ def prepare_inputs(inputs: Any, subject: Subject) -> Inputs:
         made = _given(inputs, subject.module)
     moved = made.map(lambda t: _moved(t, subject))
     _check(moved, subject.module)
-    return moved
+    return replace(moved, real=real_positions(moved, subject.tokenizer))
 
 
 def _given(inputs: Any, module: nn.Module) -> Inputs:
@@ -262,21 +278,55 @@ def _check(inputs: Inputs, module: nn.Module) -> None:
         )
 
 
+def mask_of(inputs: Inputs) -> torch.Tensor | None:
+    """(N, L) the mask by which the network is told which positions of its main input are no padding, if it is."""
+    mask = inputs.kwargs.get("attention_mask")
+    return mask if isinstance(mask, torch.Tensor) and mask.shape == inputs.main.shape[:2] else None
+
+
+def real_positions(inputs: Inputs, tokenizer: Any) -> torch.Tensor | None:
+    """(N, L) which positions are no padding: those of the attention mask; of texts without one all but the tokenizer's
+    padding token at both ends, unless that is its end token, too. None where nothing is padded.
+    """
+    mask, main = mask_of(inputs), inputs.main
+    filler = getattr(tokenizer, "pad_token_id", None)
+    if mask is not None:
+        real = mask != 0
+    elif (
+        main.ndim == 2
+        and not main.is_floating_point()
+        and filler not in (None, getattr(tokenizer, "eos_token_id", None))
+    ):
+        words = main != filler
+        real = (words.cumsum(1) > 0) & (words.flip(1).cumsum(1) > 0).flip(1)
+    else:
+        return None
+    return None if bool(real.all()) else real
+
+
 def samples_of(inputs: Inputs, subject: Subject) -> tuple[Samples, str | None]:
     """The examples as people know them, and a note where their pictures had to be guessed."""
-    from fluoroscope.model.texts import real_tokens, token_names
+    from fluoroscope.model.texts import token_names
 
     names = inputs.names or tuple(f"input {i}" for i in range(inputs.count))
     main = inputs.main
     if main.ndim == 2 and not main.is_floating_point():
         features = inputs.features or tuple(tuple(token_names(row, subject.tokenizer)) for row in main.tolist())
-        return Samples(names=names, features=features, real=real_tokens(inputs, subject.tokenizer)), None
+        real = torch.ones_like(main) if inputs.real is None else inputs.real
+        return Samples(names=names, features=features, real=real.bool().cpu().numpy()), None
     if main.ndim == 3 and main.is_floating_point():
-        return Samples(names=names, series=_shown_series(main)), None
+        series = _shown_series(main.movedim(inputs.axes_of(main).index(ax.C), 1))
+        return Samples(names=names, series=series, features=_channels(inputs, series.shape[1], subject)), None
     if main.ndim != 4 or not main.is_floating_point():
         return Samples(names=names, features=inputs.features if main.ndim == 2 else ()), None
     images, note = displayable(main, subject.invert or getattr(subject.preprocess, "invert", None))
     return Samples(names=names, images=images), note
+
+
+def _channels(inputs: Inputs, count: int, subject: Subject) -> tuple[tuple[str, ...], ...]:
+    """The names of the channels of each series, where they are known."""
+    told = tuple(map(str, subject.channels or ()))
+    return inputs.features or ((told,) * inputs.count if len(told) == count else ())
 
 
 def _shown_series(series: torch.Tensor) -> Array:

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from fluoroscope import axes as ax
 
-__all__ = ["Layout", "layout_of"]
+__all__ = ["Layout", "channels_of", "layout_of", "size_over", "usual_axes"]
 
 MAX_PREFIX = 16
 
@@ -58,19 +59,40 @@ class Layout:
         )
 
 
-def layout_of(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> Layout | None:
+def usual_axes(tensor: torch.Tensor) -> tuple[str, ...]:
+    """The axes of an input by its shape: images (N, C, H, W) or (N, H, W, C), series (N, C, T), volumes, rows (N, D),
+    token numbers (N, L).
+    """
+    shape = tuple(tensor.shape)
+    if len(shape) == 4 and shape[-1] in (1, 3, 4) and shape[1] not in (1, 3, 4):
+        return ax.N, ax.H, ax.W, ax.C
+    if len(shape) >= 3:
+        return ax.N, ax.C, *ax.spatial(len(shape) - 2)
+    return (ax.N, (ax.D if tensor.is_floating_point() else ax.L))[: len(shape)]
+
+
+def size_over(axes: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The size over the axes in space and time."""
+    return tuple(s for a, s in zip(axes, shape, strict=True) if a in ax.SPACE)
+
+
+def layout_of(
+    shape: tuple[int, ...], input_shape: tuple[int, ...], axes: tuple[str, ...] = (), channels: int | None = None
+) -> Layout | None:
     """The layout of a layer's output, by its shape and the input's (both with the batch axis); None for no layout.
+    ``axes`` are those of the input, ``channels`` the axis of the output's channels where its kind of layer says it.
 
     Images (N, C, H, W): of the two places where channels can be, the one whose height to width fits the input's wins,
     channels first when both fit. Tokens (N, L, D): the smallest number of leading tokens that leaves a grid with the
-    input's proportions. Series (N, C, T): three axes when the input has three. For an input (N, L) the axis whose size
-    is nearer to L has the positions, so that convolutions over the tokens of a text are read as such.
+    input's proportions. Series: three axes when the input has three, (N, C, T), or for an input (N, T, C) the axis
+    whose size is nearer to T has the times. For an input (N, L) the axis whose size is nearer to L has the positions,
+    so that convolutions over the tokens of a text are read as such.
     """
     rank = len(shape)
     if rank == 2:
         return Layout((ax.N, ax.D))
     if rank == 3:
-        return _three(shape, input_shape)
+        return _three(shape, input_shape, axes, channels)
     if rank == 4:
         return _four(shape, input_shape)
     if rank == 5:
@@ -99,7 +121,7 @@ def _four(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> Layout:
     return Layout((ax.N, ax.C, ax.H, ax.W), (shape[2], shape[3]))
 
 
-def _three(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> Layout:
+def _three(shape: tuple[int, ...], input_shape: tuple[int, ...], axes: tuple[str, ...], channels: int | None) -> Layout:
     size = _image_size(input_shape)
     if size is not None:
         for prefix in range(min(MAX_PREFIX, shape[1])):
@@ -107,12 +129,30 @@ def _three(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> Layout:
             if grid is not None:
                 return Layout((ax.N, ax.L, ax.D), grid, prefix)
         return Layout((ax.N, ax.L, ax.D))
-    if len(input_shape) == 3:
-        return Layout((ax.N, ax.C, ax.T), (shape[2],))
-    length = input_shape[1] if len(input_shape) == 2 else 0
-    if length and _far(shape[2], length) < _far(shape[1], length):
-        return Layout((ax.N, ax.C, ax.T), (shape[2],), tokens=shape[2] == length)
+    series, length = len(input_shape) == 3, input_shape[1] if len(input_shape) in (2, 3) else 0
+    second = series and axes != (ax.N, ax.T, ax.C)
+    nearer = bool(length) and _far(shape[2], length) < _far(shape[1], length)
+    if channels == 1 or (channels is None and (second or nearer)):
+        return Layout((ax.N, ax.C, ax.T), (shape[2],), tokens=not series and shape[2] == length)
+    if series:
+        return Layout((ax.N, ax.T, ax.C), (shape[1],))
     return Layout((ax.N, ax.L, ax.D), (shape[1],), tokens=shape[1] == length)
+
+
+SECOND = (
+    *(nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.GroupNorm, nn.MaxPool1d, nn.AvgPool1d),
+    *(nn.AdaptiveMaxPool1d, nn.AdaptiveAvgPool1d, nn.LPPool1d),
+)
+LAST = (nn.Linear, nn.LayerNorm, nn.Embedding)
+
+
+def channels_of(module: nn.Module) -> int | None:
+    """The axis of the channels of what this kind of layer makes of (N, ., .), where it says it."""
+    if isinstance(module, SECOND):
+        return 1
+    first = bool(getattr(module, "batch_first", False))
+    recurrent = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and first
+    return 2 if recurrent or isinstance(module, LAST) else None
 
 
 def _far(size: int, length: int) -> float:

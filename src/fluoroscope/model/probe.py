@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from fluoroscope.model.outputs import first_tensor
-from fluoroscope.model.positions import Layout, layout_of
+from fluoroscope.model.positions import Layout, channels_of, layout_of
+from fluoroscope.model.series import Reading
 
 __all__ = ["Call", "Probe", "cached_probe", "remember"]
 
@@ -26,6 +27,7 @@ class Call:
     layout: Layout | None
     passes: bool = False  # gave back as it was what a layer before it gave: dropout in eval mode, identity
     constant: bool = False  # was given numbers at most: a table of biases of positions
+    channels: int | None = None  # axis of the channels of an output (N, ., .), where the kind of layer says it
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Probe:
     calls: list[Call] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     output_shape: tuple[int, ...] = ()
+    readings: dict[int, Reading] = field(default_factory=dict)  # which axis of which input has the channels
     begun: list[tuple[bool, list[tuple[torch.Tensor, int]]]] = field(default_factory=list)  # running, innermost last
     known: dict[int, tuple[ref[torch.Tensor], int]] = field(default_factory=dict)  # what layers gave, and the input
     onward: tuple[Call, bool] | None = None  # the layer that is mapped where none is named, once it was found
@@ -49,8 +52,8 @@ class Probe:
         """Record what a layer gave back, or an input."""
         self.known[id(tensor)] = ref(tensor), _changes(tensor)
 
-    def seen(self, name: str, output: Any) -> None:
-        """Record that module ``name``, which was the last to begin, gave ``output``."""
+    def seen(self, name: str, module: nn.Module, output: Any) -> None:
+        """Record that ``module``, which was the last to begin, gave ``output``."""
         constant, arguments = self.begun.pop()
         given = [changes for argument, changes in arguments if argument is output]
         index = self.counts.get(name, 0)
@@ -59,9 +62,19 @@ class Probe:
         if tensor is not None:
             shape = tuple(tensor.shape)
             passes = any(changes == _changes(tensor) for changes in given) and self._given_before(tensor)
-            layout = layout_of(shape, self.input_shape)
-            self.calls.append(Call(name, index, shape, tensor.dtype, layout, passes, constant))
+            self.calls.append(Call(name, index, shape, tensor.dtype, None, passes, constant, channels_of(module)))
             self.knows(tensor)
+
+    def lay_out(self, axes: tuple[str, ...]) -> None:
+        """Say of every call how its output is laid out, for an input with ``axes``. Where its own kind of layer does
+        not tell where its channels are, the last one before it with an output of this shape does.
+        """
+        known: dict[tuple[int, ...], int] = {}
+        for i, call in enumerate(self.calls):
+            channels = call.channels if call.channels is not None else known.get(call.shape)
+            if channels is not None:
+                known[call.shape] = channels
+            self.calls[i] = replace(call, layout=layout_of(call.shape, self.input_shape, axes, channels))
 
     def _given_before(self, tensor: torch.Tensor) -> bool:
         """Whether a layer gave back this tensor with these numbers; a sum that is written as a function is nobody's."""
@@ -96,16 +109,16 @@ def _changes(tensor: torch.Tensor) -> int:
 _PROBES: WeakKeyDictionary[nn.Module, dict[Any, Probe]] = WeakKeyDictionary()
 
 
-def _key(module: nn.Module, tensors: list[torch.Tensor]) -> Any:
+def _key(module: nn.Module, tensors: list[torch.Tensor], layout: str | None) -> Any:
     structure = hash(tuple(id(m) for m in module.modules()))
-    return structure, tuple((tuple(t.shape[1:]), t.dtype) for t in tensors)
+    return structure, layout, tuple((tuple(t.shape[1:]), t.dtype) for t in tensors)
 
 
-def cached_probe(module: nn.Module, tensors: list[torch.Tensor]) -> Probe | None:
-    """The probe of an earlier run with inputs of the same shapes (the batch axis aside), or None."""
-    return _PROBES.get(module, {}).get(_key(module, tensors))
+def cached_probe(module: nn.Module, tensors: list[torch.Tensor], layout: str | None) -> Probe | None:
+    """The probe of an earlier run with inputs of the same layout and shapes (the batch axis aside), or None."""
+    return _PROBES.get(module, {}).get(_key(module, tensors, layout))
 
 
-def remember(module: nn.Module, tensors: list[torch.Tensor], probe: Probe) -> None:
+def remember(module: nn.Module, tensors: list[torch.Tensor], probe: Probe, layout: str | None) -> None:
     """Keep a probe as long as the network lives."""
-    _PROBES.setdefault(module, {})[_key(module, tensors)] = probe
+    _PROBES.setdefault(module, {})[_key(module, tensors, layout)] = probe

@@ -9,6 +9,7 @@ had.
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -189,9 +190,8 @@ class Replacement:
     def _inputs(self, main: torch.Tensor) -> Inputs:
         """The arguments for variants (B, ...) of the main input."""
         times = len(main)
-        repeated = self.one.repeated(times)
-        changed = repeated.with_main(main)
-        return Inputs(changed.args, changed.kwargs, times, notes=self.one.notes)
+        changed = self.one.repeated(times).with_main(main)
+        return dataclasses.replace(changed, count=times, names=(), features=())
 
     def _rows(self) -> int:
         """Variants in a batch: as many as let the largest layer's output stay near the caches."""

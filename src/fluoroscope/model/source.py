@@ -6,6 +6,7 @@ Token numbers have no gradient; the output of the embedding that looks them up h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from fluoroscope.model.capture import Tape, activations
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.kept_inputs import KeptInput, kept_input
 from fluoroscope.model.outputs import map_first_tensor
-from fluoroscope.model.positions import layout_of
+from fluoroscope.model.positions import usual_axes
 from fluoroscope.model.study import LayerName, Study
 
 __all__ = ["Source"]
@@ -53,12 +54,19 @@ class Source:
         self.value = activations(study, inputs, [name])[name]
 
     @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of the value."""
+        if self.layer is None:
+            return self.inputs.axes_of(self.chosen)
+        layout = self.study.layout(self.inputs, self.layer, tuple(self.value.shape))
+        return usual_axes(self.value) if layout is None or len(layout.axes) != 3 else layout.axes
+
+    @property
     def tokens(self) -> bool:
         """Whether the value is (N, L, D): a vector for each token."""
         if self.layer is None or self.value.ndim != 3:
             return False
-        layout = layout_of(tuple(self.value.shape), tuple(self.chosen.shape))
-        return not self.chosen.is_floating_point() or (layout is not None and ax.L in layout.axes)
+        return not self.chosen.is_floating_point() or ax.L in self.axes
 
     def _embedding(self) -> LayerName:
         """The first embedding whose output has a vector for each of the whole numbers."""
@@ -93,9 +101,7 @@ class Source:
         """The inputs of the examples ``rows``, which may repeat."""
         if rows is None:
             return self.inputs
-        index, count = torch.as_tensor(rows, device=self.value.device), self.inputs.count
-        taken = self.inputs.map(lambda t: t[index] if t.ndim and len(t) == count else t)
-        return Inputs(taken.args, taken.kwargs, len(rows), notes=self.inputs.notes)
+        return self.inputs.taken(torch.as_tensor(rows, device=self.value.device))
 
     def run(self, values: torch.Tensor, rows: Sequence[int] | None = None) -> Tape:
         """One forward that is differentiable with respect to ``values``, in place of the value of ``rows``."""
@@ -141,8 +147,7 @@ class Source:
                 return values.clone()  # the network may work in place on its input
             return tensor if index is None or not tensor.ndim or len(tensor) != count else tensor[index]
 
-        changed = self.inputs.map(change)
-        return Inputs(changed.args, changed.kwargs, len(values), notes=self.inputs.notes)
+        return replace(self.inputs.map(change), count=len(values), names=(), features=())
 
     def _replacing(self, values: torch.Tensor) -> Callable[..., Any]:
         """A hook that gives ``values`` as the output of the call that is explained."""

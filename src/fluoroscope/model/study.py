@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,9 @@ from fluoroscope.model.guard import Guard, seed_all
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.modes import ForwardTap, TailTap
 from fluoroscope.model.outputs import first_tensor, last_real, main_output
+from fluoroscope.model.positions import Layout, layout_of
 from fluoroscope.model.probe import Probe, cached_probe, remember
+from fluoroscope.model.series import AxisWatch, check_reading, is_series, series_axes
 from fluoroscope.model.subject import Subject
 from fluoroscope.model.walk import every_module
 
@@ -216,7 +219,7 @@ class Study:
         """Which modules run for such inputs, with what outputs: one forward of one example, remembered by the
         network.
         """
-        known = cached_probe(self.module, inputs.tensors)
+        known = cached_probe(self.module, inputs.tensors, self.subject.layout)
         if known is not None:
             return known
         one = inputs.part(0, 1)
@@ -225,7 +228,7 @@ class Study:
             probe.knows(tensor)
 
         def look(name: str) -> Callable[..., None]:
-            return lambda module, args, output: probe.seen(name, output)
+            return lambda module, args, output: probe.seen(name, module, output)
 
         named = list(self.module.named_modules())
         with ExitStack() as watched, torch.no_grad(), self.hooked([(m, look(n)) for n, m in named]):
@@ -234,12 +237,49 @@ class Study:
                     lambda module, args, kwargs: probe.begins(args, kwargs), with_kwargs=True
                 )
                 watched.callback(handle.remove)
+            axes = watched.enter_context(AxisWatch(one.tensors))
             output = first_tensor(self.run(one))
+        probe.readings = axes.found
+        found = series_axes(one.tensors, axes.found, self.subject.layout)
+        probe.lay_out(dataclasses.replace(one, axes=found).axes_of(one.main))
         probe.output_shape = tuple(output.shape) if output is not None else ()
         probe.begun.clear()  # of modules whose failure the network caught
         probe.known.clear()
-        remember(self.module, inputs.tensors, probe)
+        remember(self.module, inputs.tensors, probe, self.subject.layout)
         return probe
+
+    def placed(self, inputs: Inputs) -> Inputs:
+        """The inputs with the axes of series (N, ., .): those of the subject's layout, else what the network's first
+        operations want. What had to be assumed is noted.
+
+        Raises:
+            InputError: the network takes its examples along another axis than the first, or the layout does not fit.
+        """
+        layout, tensors = self.subject.layout, inputs.tensors
+        if inputs.axes or not (layout or any(map(is_series, tensors))):
+            return inputs
+        found = self.probe(inputs).readings if layout is None else {}
+        axes = series_axes(tensors, found, layout)
+        if layout is not None and not any(axes):
+            raise InputError(
+                "the layout does not fit the input",
+                got=f"layout {layout!r}, an input of shape {tuple(inputs.main.shape)}",
+                expected=f"real numbers with {len(layout)} axes",
+            )
+        for number in [i for i, t in enumerate(tensors) if is_series(t) and layout is None]:
+            check_reading(found.get(number), tensors[number], self.note)
+        return dataclasses.replace(inputs, axes=axes)
+
+    def layout(self, inputs: Inputs, layer: LayerName, shape: tuple[int, ...]) -> Layout | None:
+        """How the output (N, ...) of a layer is laid out; None where it has no layout."""
+        probe = self.probe(inputs)
+        call = next(
+            (c for c in reversed(probe.calls) if c.name == layer.module and layer.call in (None, c.index)), None
+        )
+        alike = next((c for c in reversed(probe.calls) if c.shape[1:] == shape[1:]), None)
+        if call is not None and alike is not None:
+            return call.layout if call.shape[1:] == shape[1:] else alike.layout
+        return layout_of(shape, tuple(inputs.main.shape), inputs.axes_of(inputs.main))
 
 
 def out_of_memory(error: BaseException) -> bool:

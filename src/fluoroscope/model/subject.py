@@ -14,11 +14,12 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from fluoroscope.arguments import checked
-from fluoroscope.errors import ModelError
+from fluoroscope.errors import ModelError, nearest
 from fluoroscope.model.walk import each_module, every_module
 
 __all__ = ["Subject", "as_subject", "fingerprint"]
 
+LAYOUTS = ("NTC", "NCT", "NHWC", "NCHW", "NZHWC", "NCZHW")
 FINGERPRINT_SAMPLE = 64
 SPOTS = 8
 
@@ -32,8 +33,13 @@ class Subject:
     batch back into ``uint8`` pictures (N, H, W, 3); ``classes`` names the outputs; ``input_shape`` is an example's
     shape without the batch axis; ``tokenizer`` turns texts into token numbers (one of transformers, or a function from
     one text to its numbers, or to a mapping with ``input_ids`` and what else ``forward`` takes for each token; where it
-    has ``decode`` or ``convert_ids_to_tokens``, results name tokens by them). Wrappers (``torch.compile``,
+    has ``decode`` or ``convert_ids_to_tokens``, results name tokens by them). ``layout`` says which axis of its input
+    is which, examples first: ``"NTC"`` for series whose channels come last, ``"NCT"``, ``"NHWC"``, ...; without it the
+    network's first operations say so. ``channels`` names the channels of series. Wrappers (``torch.compile``,
     ``DataParallel``) are taken off: ``module`` is the network itself.
+
+    Raises:
+        ModelError: not an eager network, or a layout that is none.
     """
 
     model: nn.Module
@@ -44,9 +50,18 @@ class Subject:
     input_shape: tuple[int, ...] | None = None
     tokenizer: Callable[..., Any] | None = None
     notes: tuple[str, ...] = field(default=())
+    layout: str | None = None
+    channels: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         given: Any = self.model
+        if self.layout is not None and self.layout not in LAYOUTS:
+            raise ModelError(
+                "there is no such layout of an input",
+                got=repr(self.layout),
+                expected=", ".join(LAYOUTS),
+                nearest=nearest(str(self.layout), LAYOUTS),
+            )
         if not isinstance(given, nn.Module):
             of_class = isinstance(given, type)
             raise ModelError(

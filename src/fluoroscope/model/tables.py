@@ -29,15 +29,18 @@ class Table:
 
 
 def as_table(value: Any, module: nn.Module | None = None) -> Table | None:
-    """A pandas DataFrame as numbers, a Series as one row of it; None for everything else.
+    """A pandas DataFrame as numbers, a Series as one row of it, a list of frames as series (N, T, C) with a channel for
+    each column; None for everything else.
 
     Whole numbers become real ones, as columns are numbers to a network, unless all columns are whole and the network
     looks them up in an ``nn.Embedding``.
 
     Raises:
-        InputError: a column holds no numbers (categories, texts, dates).
+        InputError: a column holds no numbers (categories, texts, dates), or frames of a list differ in columns or length.
         NumericalError: values are missing.
     """
+    if isinstance(value, list) and value and all(_frame(v) is not None for v in value):
+        return _stacked([as_table(v, module) for v in value])
     frame = _frame(value)
     if frame is None:
         return None
@@ -48,6 +51,19 @@ def as_table(value: Any, module: nn.Module | None = None) -> Table | None:
     kinds = {dtype.kind for dtype in frame.dtypes}
     whole = bool(kinds) and kinds <= {"i", "u"} and module is not None and _looks_up(module)
     return Table(torch.from_numpy(np.array(frame.to_numpy("int64" if whole else "float64"))), columns, rows)
+
+
+def _stacked(tables: list[Any]) -> Table:
+    """Tables of several series as one, (N, T, C)."""
+    first = tables[0]
+    odd = next((t for t in tables if t.columns != first.columns or t.values.shape != first.values.shape), None)
+    if odd is not None:
+        raise InputError(
+            "tables of several series differ",
+            got=f"{tuple(odd.values.shape)} with columns {_some(list(odd.columns))}",
+            expected=f"{tuple(first.values.shape)} with columns {_some(list(first.columns))}, steps down",
+        )
+    return Table(torch.stack([t.values for t in tables]), first.columns, ())
 
 
 def numbers_of(value: Any) -> Any:

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from fluoroscope.errors import InputError, OptionError
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.tokenizing import NAME_LENGTH, of_function
-from fluoroscope.results import Array
 
 if TYPE_CHECKING:
     from fluoroscope.model.subject import Subject
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "are_texts",
     "mask_token",
-    "real_tokens",
     "special_tokens",
     "stand_in",
     "token_names",
@@ -91,23 +88,6 @@ def token_names(numbers: Sequence[int], tokenizer: Any) -> list[str]:
         return [_readable(name, int(n), tokenizer) for name, n in zip(names, numbers, strict=True)]
     decode = getattr(tokenizer, "decode", None)
     return [str(decode([int(n)])) if decode else str(n) for n in numbers]
-
-
-def real_tokens(inputs: Inputs, tokenizer: Any) -> Array:
-    """(N, L) which tokens are no padding: those of the attention mask; without one all but the tokenizer's padding
-    token at both ends of a text, unless it is its end token, too.
-    """
-    numbers = inputs.main.cpu().numpy()
-    mask = inputs.kwargs.get("attention_mask")
-    if isinstance(mask, torch.Tensor) and mask.shape == numbers.shape:
-        return np.asarray(mask.cpu().numpy() != 0)
-    filler = getattr(tokenizer, "pad_token_id", None)
-    if filler is None or filler == getattr(tokenizer, "eos_token_id", None):
-        return np.ones(numbers.shape, bool)
-    words = numbers != filler
-    after = np.logical_or.accumulate(words, axis=1)
-    before = np.logical_or.accumulate(words[:, ::-1], axis=1)[:, ::-1]
-    return np.asarray(after & before)
 
 
 def _readable(name: Any, number: int, tokenizer: Any) -> str:

@@ -23,7 +23,7 @@ class Samples(Record):
 
     ``images`` are ``uint8`` pictures (N, H, W, RGB) *as the network saw them* (cropped, resized), or None where the
     input is not an image; ``names`` are file names or other labels, one for each example, always hostile text;
-    ``features`` names the columns or tokens of each example where the input is a table or a text.
+    ``features`` names the columns, tokens or channels of each example where the input is a table, a text or a series.
     ``series`` (N, C, B, R) are the series of each channel: every step by itself (R = 1), or, where they are long, the
     least and greatest value (R = 2) of each of B equal stretches; None where the input is no series.
     ``real`` (N, L) says which tokens belong to the text and which only fill it up; None where the input is no text.

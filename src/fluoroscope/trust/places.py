@@ -9,7 +9,7 @@ import torch
 
 from fluoroscope import axes as ax
 from fluoroscope.errors import NotApplicable
-from fluoroscope.methods.attributing import input_axes
+from fluoroscope.model.inputs import Inputs
 from fluoroscope.results import Array, Attribution
 from fluoroscope.results.attribution import linear_weights
 
@@ -31,9 +31,10 @@ class Places:
     channel: int | None
 
     @classmethod
-    def of(cls, inputs: torch.Tensor, found: Attribution) -> Places:
-        """The places of ``inputs`` that ``found`` speaks of."""
-        named = input_axes(inputs)[0]
+    def of(cls, given: Inputs, found: Attribution) -> Places:
+        """The places of the main one of the inputs that ``found`` speaks of."""
+        inputs = given.main
+        named = given.axes_of(inputs)
         if ax.L in found.axes:  # tokens come first, whatever follows is what stands for each of them
             named = (ax.N, ax.L, ax.C)[: inputs.ndim]
         dims = tuple(i for i, a in enumerate(named) if a not in (ax.N, ax.C))

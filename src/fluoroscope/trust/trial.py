@@ -81,6 +81,7 @@ class Trial:
 
     def _pinned(self, target: TargetLike) -> TargetLike:
         with self.study() as study:
+            self.inputs = study.placed(self.inputs)
             goal = Target(target, self.inputs.count, self.subject.class_name, self.subject.classes)
             found = []
             for start, stop in self.inputs.batches(self.batch_size):
@@ -146,7 +147,7 @@ class Trial:
     @cached_property
     def places(self) -> Places:
         """The places of the input that the maps speak of."""
-        return Places.of(self.inputs.main, next(iter(self.maps.values())))
+        return Places.of(self.inputs, next(iter(self.maps.values())))
 
     @cached_property
     def controls(self) -> dict[str, Attribution]:

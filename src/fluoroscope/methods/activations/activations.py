@@ -13,7 +13,6 @@ from fluoroscope.methods.attributing import to_numpy
 from fluoroscope.methods.base import Batch, Method, method, option
 from fluoroscope.model.capture import activations
 from fluoroscope.model.inputs import samples_of
-from fluoroscope.model.positions import layout_of
 from fluoroscope.model.probe import Call
 from fluoroscope.model.study import LayerName, Study
 from fluoroscope.results import FeatureMaps
@@ -65,7 +64,7 @@ class Activations(Method):
         study.facts["layer"] = [str(layer) for layer in layers]
         maps, axes = {}, {}
         for layer, tensor in taken.items():
-            layout = layout_of(tuple(tensor.shape), tuple(batch.inputs.main.shape))
+            layout = study.layout(batch.inputs, LayerName(layer), tuple(tensor.shape))
             names = layout.axes if layout is not None else tuple(ax.NAMES)[: tensor.ndim]
             if ax.C in names and names[-1] == ax.C:
                 tensor, names = tensor.movedim(-1, 1), (ax.N, ax.C, *names[1:-1])

@@ -54,7 +54,7 @@ class AblationCAM(PositionMap):
         """The falls in closed form where the tail is affine, else by running it for each channel."""
         layer = self.place(study, batch.inputs)
         tail = LayerTail(study, batch, layer)
-        layout = layer_layout(layer, tail.leaf, batch.inputs)
+        layout = layer_layout(study, layer, tail.leaf, batch.inputs)
         maps = wide(layout.to_maps(tail.leaf.detach()))
         falls = self._closed_form(tail, layout)
         study.facts["exact"] = falls is not None

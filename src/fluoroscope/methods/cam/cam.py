@@ -100,7 +100,7 @@ class CAM(PositionMap):
         leaf: torch.Tensor,
         found: list[torch.Tensor],
     ) -> Attribution:
-        layout = layer_layout(layer, leaf, batch.inputs)
+        layout = layer_layout(study, layer, leaf, batch.inputs)
         maps, weights = wide(layout.to_maps(leaf)), [wide(layout.to_maps(g)).flatten(2) for g in found]
         for w in weights:
             if float((w - w[..., :1]).abs().max()) > 1e-4 * float(w.abs().max()):

@@ -85,7 +85,7 @@ class FullGrad(Method):
         many = picked.scores.ndim == 2
         every = Tape(taped.output, taped.scores, {"input": leaf, **taped.tensors})
         found = {k: per_target(g, many) for k, g in gradients(study, every, picked.scores).items()}
-        axes, size = input_axes(main)
+        axes, size = input_axes(batch.inputs)
         channel = axes.index(ax.C)
         values, scores = [], per_target(picked.scores.detach(), many)
         for k, score in enumerate(scores):

@@ -78,7 +78,7 @@ class GuidedGradCAM(PositionMap):
         self, study: Study, batch: Batch, layer: LayerName, taped: Tape, picked: Picked, rule: RectifierRule
     ) -> list[torch.Tensor]:
         """Grad-CAM (N, *positions) for each target, by the plain gradient."""
-        layout = layer_layout(layer, taped.tensors[layer], batch.inputs)
+        layout = layer_layout(study, layer, taped.tensors[layer], batch.inputs)
         with rule.using("plain"):
             found = gradients(study, taped, picked.scores, keep=True)[layer]
         maps = wide(layout.to_maps(taped.tensors[layer].detach()))
@@ -94,7 +94,7 @@ class GuidedGradCAM(PositionMap):
         coarse: list[torch.Tensor],
         fine: torch.Tensor,
     ) -> Attribution:
-        axes, size = input_axes(batch.inputs.main)
+        axes, size = input_axes(batch.inputs)
         if len(size) != coarse[0].ndim - 1:
             raise NotApplicable(
                 "the layer's positions are not those of the input",

@@ -15,7 +15,7 @@ from fluoroscope.methods.base import Batch, Method, option
 from fluoroscope.methods.sharing import SharedTape, SharingMethod
 from fluoroscope.model.choice import choose_layer
 from fluoroscope.model.inputs import Inputs
-from fluoroscope.model.positions import Layout, layout_of
+from fluoroscope.model.positions import Layout
 from fluoroscope.model.study import LayerName, Study
 from fluoroscope.model.targets import Picked
 from fluoroscope.results import Attribution
@@ -38,8 +38,11 @@ def wide(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def padding_of(inputs: Inputs, layout: Layout) -> torch.Tensor | None:
-    """(N, L) False where a layer's position is padding; None where positions are no tokens or nothing is padded."""
-    return inputs.real if layout.tokens else None
+    """(N, L) False where a layer's position is padding that the network is told of; None where there is none, or where
+    positions are not those of the input.
+    """
+    unseen = inputs.unseen
+    return None if unseen is None or layout.grid != unseen.shape[1:] else ~unseen
 
 
 def weighted_sum(weights: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
@@ -161,7 +164,9 @@ class LayerMap(PositionMap, SharingMethod):
 
     def from_tape(self, shared: SharedTape, layer: LayerName) -> Attribution:
         """The result from a capture that other methods may share."""
-        view = LayerView(shared, layer, layer_layout(layer, shared.tape.tensors[layer], shared.batch.inputs))
+        view = LayerView(
+            shared, layer, layer_layout(shared.study, layer, shared.tape.tensors[layer], shared.batch.inputs)
+        )
         return self.result(shared.study, shared.batch, view.picked, layer, view.layout, self.map(view))
 
 
@@ -181,9 +186,9 @@ class GradientMap(LayerMap):
         return [view.unpadded(self.weigh, maps, gradient) for gradient in view.gradients]
 
 
-def layer_layout(layer: LayerName, tensor: torch.Tensor, inputs: Inputs) -> Layout:
+def layer_layout(study: Study, layer: LayerName, tensor: torch.Tensor, inputs: Inputs) -> Layout:
     """How a layer's output is laid out. Raises LayerError where it has no positions."""
-    layout = layout_of(tuple(tensor.shape), tuple(inputs.main.shape))
+    layout = study.layout(inputs, layer, tuple(tensor.shape))
     if layout is None or not layout.maps:
         raise LayerError(
             f"layer {str(layer)!r} has no positions to make a map of",

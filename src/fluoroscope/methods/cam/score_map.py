@@ -43,7 +43,7 @@ class MaskedScores:
         self.view, self.chunk = view, chunk
         self.study, self.batch = view.shared.study, view.shared.batch
         main = self.batch.inputs.main
-        axes, self.size = input_axes(main)
+        axes, self.size = input_axes(self.batch.inputs)
         grid = view.layout.grid
         if not main.is_floating_point() or len(self.size) != len(grid):
             raise NotApplicable(

@@ -33,5 +33,5 @@ def beginning(kind: Any, source: Source, batch: Batch, seed: int) -> torch.Tenso
     if looked_up:
         found = baseline_of(kind, source.chosen, subject, start=batch.start, seed=seed)
         return source.other(found.contiguous()) if words else found
-    axes = (ax.N, ax.L, ax.C) if source.tokens else None
+    axes = (ax.N, ax.L, ax.C) if source.tokens else source.axes
     return finite(baseline_of(kind, source.value, subject, axes=axes, start=batch.start, seed=seed)).contiguous()

@@ -11,7 +11,7 @@ import torch
 
 from fluoroscope import axes as ax
 from fluoroscope.errors import OptionError
-from fluoroscope.methods.attributing import attribution, input_axes
+from fluoroscope.methods.attributing import attribution
 from fluoroscope.methods.base import Batch, Method, option
 from fluoroscope.model.capture import Tape
 from fluoroscope.model.source import Source
@@ -100,7 +100,7 @@ def feature_axis(source: Source) -> int | None:
     """The axis of channels, or of the features of tokens; None where there is none (rows of a table)."""
     if source.tokens:
         return source.value.ndim - 1
-    axes, _ = input_axes(source.value)
+    axes = source.axes
     return axes.index(ax.C) if ax.C in axes else None
 
 
@@ -108,7 +108,7 @@ def map_axes(source: Source, rank: int) -> tuple[str, ...]:
     """Axis names of a map of the source with ``rank`` axes, the examples first and channels, where kept, second."""
     if source.tokens:
         return ax.N, ax.L
-    axes, _ = input_axes(source.value)
+    axes = source.axes
     rest = tuple(a for a in axes[1:] if a != ax.C)
     return (ax.N, ax.C, *rest) if ax.C in axes and rank == len(axes) else (ax.N, *rest)
 

@@ -14,8 +14,8 @@ import torch
 
 from fluoroscope import axes as ax
 from fluoroscope.errors import InputError, OptionError
-from fluoroscope.methods.attributing import input_axes
 from fluoroscope.methods.perturbation.superpixels import superpixels
+from fluoroscope.model.positions import usual_axes
 from fluoroscope.results import Array
 
 __all__ = ["Features", "Layout", "cells", "features_of", "grid_shape", "layout", "without_padding"]
@@ -66,19 +66,18 @@ class Features:
         return means if layout.channel is None else means.movedim(1, layout.channel)
 
 
-def layout(tensor: torch.Tensor) -> Layout:
-    """The positions of an input (N, ...). Raises InputError where an example has none."""
-    if tensor.ndim == 2 and not tensor.is_floating_point():
-        axes: tuple[str, ...] = (ax.N, ax.L)
-    else:
-        axes, _ = input_axes(tensor)
+def layout(tensor: torch.Tensor, axes: tuple[str, ...] = ()) -> Layout:
+    """The positions of an input (N, ...) with these axes, by default those its shape says. Raises InputError where an
+    example has none.
+    """
+    axes = axes or usual_axes(tensor)
     kept = [i for i, a in enumerate(axes) if a not in (ax.N, ax.C)]
     size = tuple(tensor.shape[i] for i in kept)
     if not size or 0 in size:
         raise InputError(
             "an example has nothing that could be left out",
             got=f"an input of shape {tuple(tensor.shape)}",
-            expected="images (N, C, H, W), series (N, C, T), columns (N, D) or tokens (N, L), none of them empty",
+            expected="images (N, C, H, W), series (N, C, T) or (N, T, C), columns (N, D), tokens (N, L)",
         )
     return Layout(tuple(axes[i] for i in kept), size, axes.index(ax.C) if ax.C in axes else None)
 

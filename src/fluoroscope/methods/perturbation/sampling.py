@@ -129,13 +129,14 @@ class MaskSampling(Method):
     def compute(self, study: Study, batch: Batch) -> Attribution:
         """All examples of a batch side by side."""
         tensor = batch.inputs.main if self.input is None else chosen_input(batch.inputs, self.input)
-        place = layout(tensor)
+        place = layout(tensor, batch.inputs.axes_of(tensor))
         features, rows = self.features(tensor, place, batch.start), self.background_rows(tensor)
         features = without_padding(features, batch.inputs.real)
         averaged = rows if self.averages else None
         bases = averaged
         if bases is None:
-            bases = baseline_of(self.baseline, tensor, study.subject, start=batch.start, seed=self.seed)
+            axes = batch.inputs.axes_of(tensor)
+            bases = baseline_of(self.baseline, tensor, study.subject, axes=axes, start=batch.start, seed=self.seed)
         variants = Variants(
             study, batch, tensor, place, features, bases, self.batch_size, averaged is not None, self.precision
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -212,8 +213,7 @@ class Variants:
                 return values
             return tensor[index.to(tensor.device)] if tensor.ndim and len(tensor) == count else tensor
 
-        changed = self.inputs.map(change)
-        return Inputs(changed.args, changed.kwargs, len(values), notes=self.inputs.notes)
+        return replace(self.inputs.map(change), count=len(values), names=(), features=())
 
 
 def _columns(scores: torch.Tensor) -> Array:

@@ -250,7 +250,8 @@ def _lanes(result: Attribution, n: int) -> Lanes | None:
     if series is None or n >= len(series):
         return None
     bounds = np.stack([series.min(axis=(0, 2, 3)), series.max(axis=(0, 2, 3))], axis=1)
-    return Lanes(series[n], bounds, result.size[-1] if result.size else series.shape[2])
+    names = result.samples.features[n] if n < len(result.samples.features) else ()
+    return Lanes(series[n], bounds, result.size[-1] if result.size else series.shape[2], names)
 
 
 def _score(result: Attribution, place: Place) -> float:

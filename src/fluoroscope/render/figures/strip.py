@@ -40,17 +40,24 @@ class Lanes:
     """The series of one example, ``series`` (C, B, R) as :class:`~fluoroscope.results.Samples` keeps it.
 
     ``bounds`` (C, 2) are the least and greatest value of each channel in all examples, ``length`` the steps of the
-    input.
+    input, ``names`` those of the channels where they are known.
     """
 
     series: Array
     bounds: Array
     length: int
+    names: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
         """Channels that are drawn."""
         return min(len(self.series), CHANNELS)
+
+    def name(self, channel: int) -> str:
+        """The name of a channel, shortened, else its number."""
+        if channel < len(self.names):
+            return shortened(self.names[channel], 16)
+        return f"channel {channel}" if len(self.series) > 1 else "input"
 
     @property
     def lane(self) -> float:
@@ -150,5 +157,5 @@ def _lanes(ax: Axes, lanes: Lanes, top: float, inch: float, theme: Theme) -> lis
         if numbered and high > low:
             named += [(floor + lane * (1 - margin), number(high)), (floor + lane * margin, number(low))]
         if c % every == 0:
-            named.append((floor + lane / 2, f"channel {c}" if len(lanes.series) > 1 else "input"))
+            named.append((floor + lane / 2, lanes.name(c)))
     return named
