@@ -140,6 +140,10 @@ METHODS = [
 ]
 
 
+FORGETTING = {("lstm", "saliency"), ("lstm", "input-x-gradient")}
+"""A cell that is full remembers the burst without a gradient at it: the slope is where the series ends."""
+
+
 def along_time(found: fs.Attribution, n: int) -> np.ndarray[Any, Any]:
     """The map of example ``n`` at every step."""
     values = found.map(n)
@@ -155,11 +159,11 @@ def test_the_burst_is_found(name: str, method: Any) -> None:
     found = method(trained(name), bursts(name), target=1)
     assert "T" in found.axes and found.size == (STEPS,)
     assert found.axes in (("N", "T"), ("N", "C", "T"))
-    for n, start in enumerate(STARTS):
+    for n, start in enumerate(STARTS if (name, method.name) not in FORGETTING else ()):
         values, inside = along_time(found, n), near(start)
         assert inside[values.argmax()], (n, start, values.round(3))
         assert values[inside].mean() > 2 * values[~inside].mean()
-    if "C" in found.axes:
+    if "C" in found.axes and (name, method.name) not in FORGETTING:
         assert found.data.shape[1] == CHANNELS
         assert np.abs(found.data).sum((0, 2)).argmax() == CARRIER
     assert found.samples.series is not None
@@ -260,8 +264,22 @@ def test_a_layer_along_time_is_mapped_along_time(layer: str) -> None:
     name = {"rnn": "lstm", "conv": "turning cnn", "second": "cnn"}.get(layer, "transformer")
     found = fs.GradCAM(layer=layer)(trained(name), bursts(name), target=1)
     assert found.axes == ("N", "T") and found.data.shape == (4, STEPS)
-    if layer in ("rnn", "second", "encoder.layers.0"):
+    if layer in ("second", "encoder.layers.0"):
         assert all(near(start)[row.argmax()] for start, row in zip(STARTS, found.data, strict=True))
+
+
+def test_a_recurrent_layer_equals_the_formulas() -> None:
+    """Saliency and Grad-CAM of states (N, T, D), by autograd."""
+    network, x = trained("lstm"), bursts("lstm").requires_grad_()
+    states = network.rnn(x)[0]
+    score = network.head(states)[..., 0].amax(1)
+    slope, gradient = torch.autograd.grad(score.sum(), [x, states])
+    found = fs.Saliency()(network, x.detach(), target=1)
+    np.testing.assert_allclose(found.data, slope.abs().amax(2), atol=1e-6)
+    cam = fs.GradCAM(layer="rnn")(network, x.detach(), target=1)
+    expected = (gradient.mean(1, keepdim=True) * states).sum(2).relu().detach()
+    np.testing.assert_allclose(cam.data, expected, atol=1e-6)
+    assert expected.max() > 1e-4
 
 
 @pytest.mark.parametrize("name", NETWORKS)
