@@ -36,7 +36,7 @@ def as_table(value: Any, module: nn.Module | None = None) -> Table | None:
     looks them up in an ``nn.Embedding``.
 
     Raises:
-        InputError: a column holds no numbers (categories, texts, dates), or frames of a list differ in columns or length.
+        InputError: a column holds no numbers (categories, texts, dates), or the frames of a list differ.
         NumericalError: values are missing.
     """
     if isinstance(value, list) and value and all(_frame(v) is not None for v in value):

@@ -49,9 +49,9 @@ class Covering(Method):
     def compute(self, study: Study, batch: Batch) -> Attribution:
         """One forward of the batch, then the regions of one example after the other."""
         main = batch.inputs.main
-        place = layout(main, batch.inputs.axes_of(main))
-        regions = self.regions(main, place, batch.start)
         axes = batch.inputs.axes_of(main)
+        place = layout(main, axes)
+        regions = self.regions(main, place, batch.start)
         bases = baseline_of(self.baseline, main, study.subject, axes=axes, start=batch.start, seed=self.seed)
         with torch.no_grad():
             output, scores = study.scored(batch.inputs)
