@@ -21,6 +21,18 @@ export function whole(picture: Size, window: Size): Camera {
   return { x: (window.width - picture.width * scale) / 2, y: (window.height - picture.height * scale) / 2, scale };
 }
 
+const PAPER = { width: 720, height: 950 }; // a page of A4 with margins
+const BITMAP = 16_000; // pixels that a canvas may have along one side
+
+/** For paper: all of the picture, as wide as a page; smaller where it would be long, as long as it can be read. */
+export function onPaper(picture: Size): { size: Size; camera: Camera; ratio: number } {
+  const across = Math.min(1, PAPER.width / Math.max(1, picture.width));
+  const short = Math.max(Math.min(across, PAPER.height / Math.max(1, picture.height)), Math.min(across, READABLE));
+  const scale = Math.min(short, BITMAP / Math.max(1, picture.height));
+  const size = { width: Math.ceil(picture.width * scale), height: Math.ceil(picture.height * scale) };
+  return { size, camera: { x: 0, y: 0, scale }, ratio: Math.min(3, BITMAP / Math.max(size.width, size.height)) };
+}
+
 /** A first look: everything where that can be read, else the upper end at a size that can, around `x`. */
 export function opening(picture: Size, window: Size, x: number): Camera {
   const all = whole(picture, window);

@@ -91,7 +91,7 @@ function box(canvas: Canvas, node: GraphNode): void {
     c.setLineDash([]);
     if (tint.bar) bar(canvas, tint, x, y, h);
   }
-  if (scale >= DETAIL.text) lines(canvas, node, x, y, w, h);
+  if (scale >= DETAIL.text) lines(canvas, node, tint, x, y, w, h);
   else if (h * scale >= 9) enlarged(canvas, node, x, y, w, h);
 }
 
@@ -107,29 +107,29 @@ function bar({ c }: Canvas, tint: Tint, x: number, y: number, h: number): void {
   c.fill();
 }
 
-function lines(canvas: Canvas, node: GraphNode, x: number, y: number, w: number, h: number): void {
-  const { c, picture: { texts }, look: { colours, font } } = canvas;
+function lines(canvas: Canvas, node: GraphNode, tint: Tint, x: number, y: number, w: number, h: number): void {
+  const { c, picture: { texts }, look: { font } } = canvas;
   const text = texts[node.id];
   const inner = node.children.length > 0;
   const left = x + BOX.pad + (inner ? BOX.chevron : 0);
   c.textBaseline = 'middle';
-  c.fillStyle = colours.text;
+  c.fillStyle = tint.text;
   if (isLarge(node)) {
     c.textAlign = 'left';
     write(canvas, text.title, left, y + 15, FONT.title, true);
-    c.fillStyle = colours.muted;
+    c.fillStyle = tint.muted;
     write(canvas, text.sub, left, y + 31, FONT.sub, false);
     if (text.badge) badge(canvas, node, x + w - BOX.pad, y + 15);
   } else {
     c.textAlign = 'center';
     write(canvas, text.title, x + (w + (inner ? BOX.chevron : 0)) / 2, y + h / 2 + 0.5, FONT.sub, node.role === 'input' || node.role === 'output');
   }
-  if (inner) mark(canvas, x + 15, y + h / 2, false);
+  if (inner) mark(c, tint.muted, x + 15, y + h / 2, false);
   c.font = `400 ${FONT.sub}px ${font}`;
 }
 
-function mark({ c, look: { colours } }: Canvas, x: number, y: number, open: boolean): void {
-  c.strokeStyle = colours.muted;
+function mark(c: CanvasRenderingContext2D, colour: string, x: number, y: number, open: boolean): void {
+  c.strokeStyle = colour;
   chevron(c, x + 2, y, open);
 }
 
@@ -162,7 +162,7 @@ function header(canvas: Canvas, node: GraphNode): void {
   if (scale < DETAIL.text) return enlarged(canvas, node, x, y, scene.width[node.id], FRAME.header);
   const text = texts[node.id];
   const middle = y + FRAME.header / 2;
-  mark(canvas, x + 15, middle, true);
+  mark(c, colours.muted, x + 15, middle, true);
   c.textAlign = 'left';
   c.textBaseline = 'middle';
   let left = x + BOX.pad + BOX.chevron;
@@ -178,7 +178,7 @@ function header(canvas: Canvas, node: GraphNode): void {
 }
 
 /** From farther away one line in letters that can still be read, as much of it as there is room for. */
-function enlarged({ c, picture: { scene, texts, measure }, look: { colours, font }, scale }: Canvas, node: GraphNode, x: number, y: number, w: number, h: number): void {
+function enlarged({ c, picture: { scene, texts, measure }, look: { colours, paint, font }, scale }: Canvas, node: GraphNode, x: number, y: number, w: number, h: number): void {
   const size = Math.min(8.5 / scale, 0.6 * h);
   if (size * scale < 5.5) return;
   const text = fitted(texts[node.id].title, w - 10, (t) => measure(t, size, false));
@@ -186,7 +186,7 @@ function enlarged({ c, picture: { scene, texts, measure }, look: { colours, font
   c.font = `400 ${size}px ${font}`;
   c.textAlign = scene.open[node.id] ? 'left' : 'center';
   c.textBaseline = 'middle';
-  c.fillStyle = scene.open[node.id] ? colours.muted : colours.text;
+  c.fillStyle = scene.open[node.id] ? colours.muted : paint(node).text;
   c.fillText(text, scene.open[node.id] ? x + 8 : x + w / 2, y + h / 2);
 }
 
