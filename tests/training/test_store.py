@@ -214,7 +214,7 @@ for step in range(10**9):
 """
 
 
-@pytest.mark.parametrize("times", [6, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [6, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
 def test_killed_at_a_random_moment(times: int, tmp_path: Path) -> None:
     """No committed step is lost, the file opens, and nothing is there that was not written."""
     rng = np.random.default_rng(times)
