@@ -50,6 +50,16 @@ def test_equals_its_formula(insertion: bool) -> None:
     assert card.errors[0, 0] == pytest.approx(expected.std(ddof=1) / np.sqrt(len(x)), abs=1e-6)
 
 
+def test_the_probability_is_the_networks_own() -> None:
+    """Of several labels that may all be there each has a probability of its own: a sigmoid, not a softmax."""
+    model, x = torch.nn.Sequential(PatchNet(), torch.nn.Sigmoid()).eval(), bright()
+    with torch.no_grad():
+        ends = [model(given)[:, 0].double().mean().item() for given in (x, torch.zeros_like(x))]
+        assert abs(ends[0] - PatchNet()(x).softmax(1)[:, 0].mean().item()) > 0.01
+    curve = fs.Deletion(steps=4, baseline="zero")("saliency", model, x, target=0).meta["deletion_curves"]["Saliency"]
+    assert [curve[0], curve[-1]] == pytest.approx(ends, abs=1e-6)
+
+
 def test_the_batch_size_does_not_matter() -> None:
     model, x = PatchNet(), bright()
     tables = [fs.Deletion(steps=5, batch_size=size)(["saliency"], model, x, target=1).table for size in (1, 7, 500)]

@@ -22,7 +22,7 @@ from fluoroscope.model.modes import ForwardTap, TailTap
 from fluoroscope.model.outputs import first_tensor, map_first_tensor
 from fluoroscope.model.study import LayerName, Study
 
-__all__ = ["Tape", "activations", "gradients", "tape"]
+__all__ = ["Tape", "activations", "first_call", "gradients", "tape"]
 
 
 class _Enough(BaseException):
@@ -74,7 +74,8 @@ def activations(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> di
         LayerError: a layer did not run.
     """
     probe = study.probe(inputs)
-    left = {layer: (probe.counts.get(layer.module, 0) if layer.call is None else layer.call + 1) for layer in layers}
+    last = {} if probe.reads else probe.counts  # how often a layer runs is not known where it depends on the numbers
+    left = {layer: (last.get(layer.module, 0) if layer.call is None else layer.call + 1) for layer in layers}
     counter, taken = _Counter(layers), dict[str, torch.Tensor]()
 
     def look(name: str) -> Callable[..., None]:
@@ -93,6 +94,33 @@ def activations(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> di
         study.run(inputs)
     counter.check(study, taken)
     return {layer: taken[layer] for layer in layers}
+
+
+def first_call(study: Study, inputs: Inputs, names: Sequence[str], given: torch.Tensor) -> LayerName | None:
+    """The first call, among the modules ``names``, whose argument is ``given``, where the network stops; else the first
+    whose argument holds the same numbers, None where there is none.
+    """
+    calls, alike = dict.fromkeys(names, 0), list[LayerName]()
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            index, calls[name] = calls[name], calls[name] + 1
+            tensor = args[0] if args and isinstance(args[0], torch.Tensor) else None
+            if tensor is None or tensor.shape != given.shape:
+                return
+            if tensor.data_ptr() == given.data_ptr():
+                alike[:] = [LayerName(f"{name}@{index}")]
+                raise _Enough
+            if torch.equal(tensor.to(given.dtype), given):
+                alike.append(LayerName(f"{name}@{index}"))
+
+        return hook
+
+    spent = study.forwards
+    with torch.no_grad(), study.hooked([(study.module.get_submodule(n), look(n)) for n in names]), suppress(_Enough):
+        study.run(inputs)
+    study.forwards = spent
+    return alike[0] if alike else None
 
 
 def tape(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> Tape:

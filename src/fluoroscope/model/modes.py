@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's own habit)
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["RELU", "SOFTMAX", "ForwardTap", "FunctionTap", "OperationTap", "TailTap"]
+__all__ = ["RELU", "SOFTMAX", "ForwardTap", "FunctionTap", "OperationTap", "ReadTap", "TailTap"]
 
 RELU = frozenset({F.relu, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, F.relu_})
 """Every way to call a rectifier; ``nn.ReLU`` calls ``F.relu``."""
@@ -21,6 +21,13 @@ SOFTMAX = frozenset(
     | {torch.sigmoid, torch.Tensor.sigmoid, F.sigmoid, F.logsigmoid, torch.special.expit}
 )
 """Functions that turn logits into probabilities."""
+
+_READS = frozenset(
+    {torch.Tensor.__bool__, torch.Tensor.__int__, torch.Tensor.__float__, torch.Tensor.__index__, torch.Tensor.item}
+    | {torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.__contains__, torch.equal}
+    | {torch.Tensor.equal, torch.allclose, torch.Tensor.allclose, torch.is_nonzero, torch.Tensor.is_nonzero}
+)
+"""Functions that give numbers of a tensor to Python, which may go another way by them."""
 
 
 class FunctionTap(TorchFunctionMode):
@@ -66,6 +73,18 @@ class ForwardTap(TorchFunctionMode):
         if self._last is not None and self._last[0] is output and self._last[1].shape == output.shape:
             return self._last[1]
         return None
+
+
+class ReadTap(TorchFunctionMode):
+    """Watches whether numbers of tensors are read by Python."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.read = self.read or func in _READS
+        return func(*args, **(kwargs or {}))
 
 
 class TailTap:

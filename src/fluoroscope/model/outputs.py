@@ -10,7 +10,7 @@ import torch
 
 from fluoroscope.errors import ModelError
 
-__all__ = ["first_tensor", "last_real", "main_output", "map_first_tensor"]
+__all__ = ["first_tensor", "last_real", "main_output", "map_first_tensor", "probabilities"]
 
 MAIN_KEYS = ("logits", "out", "output", "prediction", "predictions", "scores", "pred_logits", "last_hidden_state", "x")
 
@@ -49,6 +49,19 @@ def main_output(output: Any) -> torch.Tensor:
             remedy="wrap the network in a module that returns the scores",
         )
     return found
+
+
+def probabilities(output: Any, scores: torch.Tensor) -> torch.Tensor:
+    """The network's own probabilities where it ends in a softmax or sigmoid, else the softmax of its scores over
+    classes, the sigmoid where there is one score.
+    """
+    own = main_output(output)
+    if own is not scores and own.shape == scores.shape:
+        return own if bool((own >= 0).all()) else own.exp()  # the logarithm of a probability is nowhere above 0
+    scores = scores.float() if scores.dtype.itemsize < 4 else scores  # half formats hold three digits
+    if scores.ndim == 1 or scores.shape[1:] == (1,):
+        return scores.sigmoid()
+    return scores.softmax(-1 if scores.ndim in (2, 3) else 1)
 
 
 def last_real(scores: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:

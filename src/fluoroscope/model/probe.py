@@ -12,8 +12,9 @@ from torch import nn
 from fluoroscope.model.outputs import first_tensor
 from fluoroscope.model.positions import Layout, channels_of, layout_of
 from fluoroscope.model.series import Reading
+from fluoroscope.model.walk import each_module
 
-__all__ = ["Call", "Probe", "cached_probe", "remember"]
+__all__ = ["Call", "Probe", "cached_probe", "remember", "structure_of"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Probe:
     begun: list[tuple[bool, list[tuple[torch.Tensor, int]]]] = field(default_factory=list)  # running, innermost last
     known: dict[int, tuple[ref[torch.Tensor], int]] = field(default_factory=dict)  # what layers gave, and the input
     onward: tuple[Call, bool] | None = None  # the layer that is mapped where none is named, once it was found
+    reads: bool = False  # whether Python reads numbers of tensors, so that other examples may take another way
 
     def begins(self, args: Any, kwargs: Any) -> None:
         """Record that a module is called with these arguments; :meth:`seen` follows."""
@@ -109,16 +111,27 @@ def _changes(tensor: torch.Tensor) -> int:
 _PROBES: WeakKeyDictionary[nn.Module, dict[Any, Probe]] = WeakKeyDictionary()
 
 
-def _key(module: nn.Module, tensors: list[torch.Tensor], layout: str | None) -> Any:
-    structure = hash(tuple(id(m) for m in module.modules()))
-    return structure, layout, tuple((tuple(t.shape[1:]), t.dtype) for t in tensors)
+def structure_of(module: nn.Module) -> int:
+    """The modules and their plain attributes, which may say what runs and how often, as one number."""
+    return hash(tuple((id(m), type(m), _settings(m)) for m in each_module(module)))
 
 
-def cached_probe(module: nn.Module, tensors: list[torch.Tensor], layout: str | None) -> Probe | None:
-    """The probe of an earlier run with inputs of the same layout and shapes (the batch axis aside), or None."""
-    return _PROBES.get(module, {}).get(_key(module, tensors, layout))
+def _settings(module: nn.Module) -> tuple[Any, ...]:
+    return tuple(v for v in module.__dict__.values() if type(v) in _SETTINGS)
 
 
-def remember(module: nn.Module, tensors: list[torch.Tensor], probe: Probe, layout: str | None) -> None:
+_SETTINGS = frozenset({bool, int, float, str, type(None)})
+
+
+def _key(structure: Any, tensors: list[torch.Tensor]) -> Any:
+    return structure, tuple((tuple(t.shape[1:]), t.dtype) for t in tensors)
+
+
+def cached_probe(module: nn.Module, structure: Any, tensors: list[torch.Tensor]) -> Probe | None:
+    """The probe of an earlier run with the same structure and inputs of the same shapes, the batch axis aside."""
+    return _PROBES.get(module, {}).get(_key(structure, tensors))
+
+
+def remember(module: nn.Module, structure: Any, tensors: list[torch.Tensor], probe: Probe) -> None:
     """Keep a probe as long as the network lives."""
-    _PROBES.setdefault(module, {})[_key(module, tensors, layout)] = probe
+    _PROBES.setdefault(module, {})[_key(structure, tensors)] = probe

@@ -32,41 +32,17 @@ class Replay:
     def __init__(self, study: Study, inputs: Inputs, layer: LayerName) -> None:
         self.study, self.inputs, self.layer = study, inputs, layer
         self.tails = 0
+        self._call = self._expected_call()
         self.activation, self._whole, self._before = self._record()
 
     def _record(self) -> tuple[torch.Tensor, Any, dict[nn.Module, list[Any]]]:
-        """One forward: the layer's output, and the outputs of modules that ended before it began, outermost only."""
-        study, target = self.study, self.study.submodule(self.layer)
-        calls = 0
-        wanted = self._wanted_call()
-        ended: list[tuple[nn.Module, Any]] = []
-        result: list[Any] = []
-        depth_marks: dict[nn.Module, list[int]] = {}
-        names = dict(study.module.named_modules())
-
-        def enter(module: nn.Module, args: Any) -> None:
-            depth_marks.setdefault(module, []).append(len(ended))
-
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
-            nonlocal calls
-            start = depth_marks[module].pop()
-            if result:
-                return
-            del ended[start:]  # what ran inside is covered by the module itself
-            if module is target:
-                calls += 1
-                if calls == wanted + 1:
-                    result.append(output)
-                    return
-            ended.append((module, output))
-
-        pre = [m.register_forward_pre_hook(enter) for m in names.values()]
-        try:
-            with torch.no_grad(), study.hooked([(m, leave) for m in names.values()]):
-                study.run(self.inputs)
-        finally:
-            for handle in pre:
-                handle.remove()
+        """One forward: the layer's output, and the outputs of modules that ended before it began, outermost only. Where
+        the layer ran more or less often than expected, and its last call is meant, once more.
+        """
+        result, ended, calls = self._run_once()
+        if self.layer.call is None and calls not in (0, self._call + 1):
+            self._call = calls - 1
+            result, ended, _ = self._run_once()
         tensor = first_tensor(result[0]) if result else None
         if tensor is None:
             raise LayerError(
@@ -78,7 +54,40 @@ class Replay:
             before.setdefault(module, []).append(_detached(output))
         return tensor.detach().clone(), _detached(result[0]), before
 
-    def _wanted_call(self) -> int:
+    def _run_once(self) -> tuple[list[Any], list[tuple[nn.Module, Any]], int]:
+        """The output of the layer's call that is meant, what ended before it, and how often the layer ran."""
+        study, target = self.study, self.study.submodule(self.layer)
+        calls = 0
+        ended: list[tuple[nn.Module, Any]] = []
+        result: list[Any] = []
+        depth_marks: dict[nn.Module, list[int]] = {}
+        names = dict(study.module.named_modules())
+
+        def enter(module: nn.Module, args: Any) -> None:
+            depth_marks.setdefault(module, []).append(len(ended))
+
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            nonlocal calls
+            start = depth_marks[module].pop()
+            calls += module is target
+            if result:
+                return
+            del ended[start:]  # what ran inside is covered by the module itself
+            if module is target and calls == self._call + 1:
+                result.append(output)
+                return
+            ended.append((module, output))
+
+        pre = [m.register_forward_pre_hook(enter) for m in names.values()]
+        try:
+            with torch.no_grad(), study.hooked([(m, leave) for m in names.values()]):
+                study.run(self.inputs)
+        finally:
+            for handle in pre:
+                handle.remove()
+        return result, ended, calls
+
+    def _expected_call(self) -> int:
         if self.layer.call is not None:
             return self.layer.call
         return max(self.study.probe(self.inputs).counts.get(self.layer.module, 1) - 1, 0)
@@ -103,7 +112,7 @@ class Replay:
                 known = self._before.get(module, [])
                 if index < len(known):
                     return _repeated(known[index], times, rows)
-                if module is target and index == self._wanted_call():
+                if module is target and index == self._call:
                     return map_first_tensor(_repeated(self._whole, times, rows), lambda _: new.clone())
                 return usual(*args, **kwargs)
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from fluoroscope import axes as ax
 from fluoroscope.errors import InputError, NumericalError
-from fluoroscope.model.capture import Tape, activations
+from fluoroscope.model.capture import Tape, activations, first_call
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.kept_inputs import KeptInput, kept_input
 from fluoroscope.model.outputs import map_first_tensor
@@ -69,12 +69,18 @@ class Source:
         return not self.chosen.is_floating_point() or ax.L in self.axes
 
     def _embedding(self) -> LayerName:
-        """The first embedding whose output has a vector for each of the whole numbers."""
+        """The call of an embedding that looks the whole numbers up: of those whose output has a vector for each of
+        them (positions have, too) the first that is given them, else the first.
+        """
         modules = dict(self.study.module.named_modules(remove_duplicate=False))
-        shape = tuple(self.chosen.shape[1:])
-        for call in self.study.probe(self.inputs).calls:
-            if isinstance(modules.get(call.name), nn.Embedding) and call.shape[1:-1] == shape:
-                return LayerName(call.name if call.index == 0 else f"{call.name}@{call.index}")
+        probe, shape = self.study.probe(self.inputs), tuple(self.chosen.shape[1:])
+        fitting = [c for c in probe.calls if isinstance(modules[c.name], nn.Embedding) and c.shape[1:-1] == shape]
+        if len(fitting) > 1:
+            names = list(dict.fromkeys(c.name for c in fitting))
+            found = first_call(self.study, self.inputs, names, self.chosen)
+            fitting.sort(key=lambda c: found != f"{c.name}@{c.index}")
+        for call in fitting:
+            return LayerName(call.name if probe.counts[call.name] == 1 else f"{call.name}@{call.index}")
         raise NumericalError(
             "whole numbers have no gradient",
             got=f"an input of {self.chosen.dtype}, and no nn.Embedding that looks them up",

@@ -16,10 +16,10 @@ from torch.nn.parameter import is_lazy
 from fluoroscope.errors import FluoroscopeError, InputError, LayerError, ModelError, NumericalError, nearest
 from fluoroscope.model.guard import Guard, seed_all
 from fluoroscope.model.inputs import Inputs
-from fluoroscope.model.modes import ForwardTap, TailTap
+from fluoroscope.model.modes import ForwardTap, ReadTap, TailTap
 from fluoroscope.model.outputs import first_tensor, last_real, main_output
 from fluoroscope.model.positions import Layout, layout_of
-from fluoroscope.model.probe import Probe, cached_probe, remember
+from fluoroscope.model.probe import Probe, cached_probe, remember, structure_of
 from fluoroscope.model.series import AxisWatch, check_reading, is_series, series_axes
 from fluoroscope.model.subject import Subject
 from fluoroscope.model.walk import every_module
@@ -84,6 +84,8 @@ class Study:
             self._stack.callback(torch.backends.mha.set_fastpath_enabled, True)
         guard = self._stack.enter_context(Guard(self.module))
         guard.prepare()
+        # Taken before a forward changes an attribute, such as a counter.
+        self._structure = structure_of(self.module), self.subject.layout
         seed_all(self.seed)
         return self
 
@@ -215,12 +217,12 @@ class Study:
 
     # ------------------------------------------------------------------ probing
 
-    def probe(self, inputs: Inputs) -> Probe:
+    def probe(self, inputs: Inputs, *, exact: bool = False) -> Probe:
         """Which modules run for such inputs, with what outputs: one forward of one example, remembered by the
-        network.
+        network. ``exact``: of these very inputs' first example, where what runs may depend on it.
         """
-        known = cached_probe(self.module, inputs.tensors, self.subject.layout)
-        if known is not None:
+        known = cached_probe(self.module, self._structure, inputs.tensors)
+        if known is not None and not (exact and known.reads):
             return known
         one = inputs.part(0, 1)
         probe = Probe(tuple(one.main.shape))
@@ -237,15 +239,15 @@ class Study:
                     lambda module, args, kwargs: probe.begins(args, kwargs), with_kwargs=True
                 )
                 watched.callback(handle.remove)
-            axes = watched.enter_context(AxisWatch(one.tensors))
+            axes, taken = watched.enter_context(AxisWatch(one.tensors)), watched.enter_context(ReadTap())
             output = first_tensor(self.run(one))
-        probe.readings = axes.found
+        probe.reads, probe.readings = taken.read, axes.found
         found = series_axes(one.tensors, axes.found, self.subject.layout)
         probe.lay_out(dataclasses.replace(one, axes=found).axes_of(one.main))
         probe.output_shape = tuple(output.shape) if output is not None else ()
         probe.begun.clear()  # of modules whose failure the network caught
         probe.known.clear()
-        remember(self.module, inputs.tensors, probe, self.subject.layout)
+        remember(self.module, self._structure, inputs.tensors, probe)
         return probe
 
     def placed(self, inputs: Inputs) -> Inputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ import torch
 from fluoroscope.errors import OptionError
 from fluoroscope.methods.attributing import to_numpy
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.outputs import probabilities
 from fluoroscope.model.study import Study, out_of_memory
 from fluoroscope.model.targets import Target, class_scores
 from fluoroscope.results import Array
@@ -22,7 +24,8 @@ Make = Callable[[Array], torch.Tensor]
 
 
 class Scorer:
-    """Scores of changed inputs; ``kind`` says whether as logits, probabilities, or 1 where the target wins, else 0.
+    """Scores of changed inputs; ``kind`` says whether as logits, probabilities (the network's own where it ends in a
+    softmax or sigmoid), or 1 where the target wins, else 0.
 
     ``target`` holds one class per example, or something that means the same for every example.
     """
@@ -65,17 +68,17 @@ class Scorer:
 
     def _scores(self, examples: Array, main: torch.Tensor) -> Array:
         output, scores = self.study.scored(self._changed(examples, main))
-        picked = self._target(examples).pick(self._as_kind(scores), output)
+        picked = self._target(examples).pick(self._as_kind(output, scores), output)
         return np.asarray(to_numpy(picked.scores), dtype=np.float64)
 
-    def _as_kind(self, scores: torch.Tensor) -> torch.Tensor:
+    def _as_kind(self, output: Any, scores: torch.Tensor) -> torch.Tensor:
         if self.kind == "logit":
             return scores
-        scores = class_scores(scores).float() if scores.dtype.itemsize < 4 else class_scores(scores)
-        if scores.shape[1] == 1:
-            return scores.sigmoid() if self.kind == "probability" else (scores > 0).to(scores.dtype)
         if self.kind == "probability":
-            return scores.softmax(1)
+            return class_scores(probabilities(output, scores))
+        scores = class_scores(scores)
+        if scores.shape[1] == 1:
+            return (scores > 0).to(scores.dtype)
         return torch.nn.functional.one_hot(scores.argmax(1), scores.shape[1]).to(scores.dtype)
 
     def _changed(self, examples: Array, main: torch.Tensor) -> Inputs:

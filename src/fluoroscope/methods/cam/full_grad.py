@@ -146,7 +146,7 @@ class _Place:
 
 def _biased(study: Study, batch: Batch) -> Iterator[_Place]:
     """Every call of a layer with a bias, in the order in which they ran."""
-    for call in study.probe(batch.inputs).calls:
+    for call in study.probe(batch.inputs, exact=True).calls:
         module = study.module.get_submodule(call.name) if call.name else None
         bias = _bias(module) if module is not None else None
         if bias is not None:

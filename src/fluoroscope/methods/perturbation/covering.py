@@ -15,14 +15,14 @@ from fluoroscope.methods.base import Batch, Method, option
 from fluoroscope.methods.baselines import baseline_of, baseline_option
 from fluoroscope.methods.perturbation.features import Layout, layout
 from fluoroscope.model.fast_forward import PRECISION, PRECISIONS
-from fluoroscope.model.outputs import main_output
+from fluoroscope.model.outputs import probabilities
 from fluoroscope.model.program.regions import Regions
 from fluoroscope.model.replacement import Replacement
 from fluoroscope.model.study import Study
 from fluoroscope.model.targets import Picked, Target
 from fluoroscope.results import Attribution
 
-__all__ = ["Covering", "Shaped", "probabilities"]
+__all__ = ["Covering", "Shaped"]
 
 Shaped = Callable[[torch.Tensor], torch.Tensor]
 
@@ -95,18 +95,6 @@ class Covering(Method):
         """Maps without any effect are told, not left to look like a fault."""
         note_empty_maps(result, study, "covering any part does not change the score")
         return result
-
-
-def probabilities(output: Any, scores: torch.Tensor) -> torch.Tensor:
-    """The network's own probabilities where it ends in a softmax or sigmoid, else the softmax of its scores over
-    classes, the sigmoid where there is one score.
-    """
-    own = main_output(output)
-    if own is not scores and own.shape == scores.shape:
-        return own if bool((own >= 0).all()) else own.exp()  # the logarithm of a probability is nowhere above 0
-    if scores.ndim == 1 or scores.shape[1:] == (1,):
-        return scores.sigmoid()
-    return scores.softmax(-1 if scores.ndim in (2, 3) else 1)
 
 
 def _asked_of(
