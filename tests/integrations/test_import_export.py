@@ -232,6 +232,26 @@ def test_an_offline_log_is_read_over_the_ends_of_blocks(tmp_path):
     assert log.problems == []
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"v": 10**400},
+        {"h": {"_type": "histogram", "bins": [0, 1]}},
+        {"h": {"_type": "histogram", "packedBins": 3, "values": [1]}},
+        {"h": {"_type": "histogram", "bins": {}, "values": [None, {}]}},
+        {"_timestamp": None, "v": 1.0},
+        {"_timestamp": [1], "v": 1.0},
+        {"p": {"_type": "images/separated", "filenames": 3}},
+        {"p": {"_type": "image-file", "path": "a\x00b"}},
+    ],
+)
+def test_a_record_of_an_offline_log_that_makes_no_sense_costs_only_itself(odd, tmp_path):
+    contents = [run_record("r"), history(0, loss=1.0), history(1, **odd), history(2, loss=0.5)]
+    log = read_wandb_file(wandb_file(tmp_path / "run-x.wandb", *contents)).log
+    assert log.scalars["loss"].steps.tolist() == [0, 2]
+    assert log.problems or log.left_out
+
+
 def test_damage_and_a_torn_end_of_an_offline_log_are_told(tmp_path):
     contents = [run_record("r"), *(history(i, loss=float(i)) for i in range(3000))]
     path = wandb_file(tmp_path / "run-x.wandb", *contents)

@@ -49,6 +49,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """The variables are there now."""
+        self.close("interrupted")
         self._optimizer = _Variables(self.model)
         options = {"config": {"optimizer": self.model.optimizer.get_config(), **self.params}, **self.options}
         self.recording = record(self._optimizer.network, self._optimizer, self.run, self.dir, **options)  # type: ignore[arg-type]

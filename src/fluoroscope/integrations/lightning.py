@@ -41,6 +41,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """The optimizers are there now, and the network is where it will be trained."""
+        self._close("interrupted", None)
         options = {"config": dict(getattr(pl_module, "hparams", {})) or None, **self.options}
         scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
         self.recording = record(pl_module, trainer.optimizers, self.run, self.dir, scaler=scaler, **options)
@@ -49,6 +50,8 @@ class Recorder(Callback):  # type: ignore[misc]
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Metrics of the step, and the loss."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        if loss is not None and getattr(pl_module, "automatic_optimization", True):
+            loss = loss * trainer.accumulate_grad_batches  # Lightning hands over the share of it that was added up
         metrics = {k: v for k, v in trainer.callback_metrics.items() if k not in self._validating}
         self._training |= set(metrics)
         self._log({**({"loss": loss} if loss is not None else {}), **metrics})

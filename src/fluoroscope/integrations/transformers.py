@@ -38,6 +38,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self, args: Any, state: Any, control: Any, model: Any = None, optimizer: Any = None, **kwargs: Any
     ) -> None:
         """The optimizer is there now."""
+        self.close("interrupted")  # a training before this one, which ended with an error
         inner = _inner(optimizer)
         options = {"config": args.to_sanitized_dict(), **self.options}
         self.recording = record(model, inner, self.run or args.run_name, self.dir, **options)

@@ -58,7 +58,7 @@ def read_wandb_file(path: str | Path) -> WandbRun:
     for offset, content in _records(data, collected.log.problems, str(source)):
         try:
             collected.record(content)
-        except (Malformed, ValueError, struct.error, IndexError, RecursionError) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError, struct.error, RecursionError) as error:
             collected.log.problems.append(Problem(str(source), offset, f"the record is left out: {error}"))
     return collected.run()
 

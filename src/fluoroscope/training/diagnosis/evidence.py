@@ -12,12 +12,14 @@ import numpy as np
 from fluoroscope.results import History, Series, TensorHistory
 from fluoroscope.results.record import Array
 from fluoroscope.training.diagnosis.robust import median
-from fluoroscope.training.diagnosis.series_names import find_roles, is_rate
+from fluoroscope.training.diagnosis.series_names import find_roles, is_rate, moving_target
 
 __all__ = ["Curve", "Evidence", "Facts", "Statistic"]
 
 LONGEST = 100_000
 """Points of a curve that are looked at; longer ones are read at even strides."""
+MOST_RIGHT = 1.5
+"""An accuracy beyond is one in percent."""
 WIDEST = 4_000
 """Steps of the tensors that are looked at."""
 
@@ -131,6 +133,11 @@ class Evidence:
         return find_roles([*self.history.series, *self.unreadable], self.given)
 
     @cached_property
+    def moving_target(self) -> str | None:
+        """Why the losses need not fall: they are measured against something that changes too."""
+        return moving_target([*self.history.series, *self.unreadable])
+
+    @cached_property
     def unreadable(self) -> frozenset[str]:
         """Series, and statistics of tensors, that a damaged record holds and that can't be read."""
         parts = [part.meta.get("unreadable", ()) for part in (self.history, self.tensors) if part is not None]
@@ -154,12 +161,12 @@ class Evidence:
     @cached_property
     def accuracy(self) -> Curve | None:
         """Accuracy on training batches."""
-        return self._role("accuracy")
+        return _as_shares(self._role("accuracy"))
 
     @cached_property
     def val_accuracy(self) -> Curve | None:
         """Accuracy on validation data."""
-        return self._role("val_accuracy")
+        return _as_shares(self._role("val_accuracy"))
 
     @cached_property
     def rates(self) -> dict[str, Curve]:
@@ -250,6 +257,13 @@ class Evidence:
         keep = found.seen.any(0)
         values = np.array([median(v[s]) for v, s in zip(found.values.T[keep], found.seen.T[keep], strict=True)])
         return Curve("update / weight", found.steps[keep], values)
+
+
+def _as_shares(accuracy: Curve | None) -> Curve | None:
+    """Accuracies of 0 to 1, also where they were logged in percent."""
+    if accuracy is None or not len(accuracy.known) or not accuracy.known.values.max() > MOST_RIGHT:
+        return accuracy
+    return Curve(accuracy.name, accuracy.steps, accuracy.values / 100)
 
 
 def _ordered(name: str, series: Series) -> Curve:

@@ -10,7 +10,7 @@ from fluoroscope.results.record import Array
 from fluoroscope.training.diagnosis.evidence import Curve
 from fluoroscope.training.diagnosis.robust import blocks, median
 
-__all__ = ["Progress", "progress"]
+__all__ = ["Progress", "knew_before", "progress"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,11 @@ class Progress:
     def gained(self) -> float:
         """Share of the first loss that is gone at the end; negative where it rose, NaN where nothing is finite."""
         return (self.first - self.last) / max(abs(self.first), 1e-12)
+
+
+def knew_before(state: Progress, classes: int | None) -> bool:
+    """Whether the run goes on with a network that knew something: its first loss lies far below that of chance."""
+    return classes is not None and classes > 1 and state.first < 0.5 * float(np.log(classes))
 
 
 def progress(loss: Curve, count: int = 20) -> Progress:

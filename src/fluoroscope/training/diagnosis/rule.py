@@ -25,6 +25,9 @@ CURVES = {
 }
 """What a rule can need besides statistics of tensors, as attributes of :class:`Evidence`."""
 
+LEVELS = ("loss", "val_loss")
+"""Curves whose level and course are judged."""
+
 STATISTICS = (
     "gradient/norm",
     "gradient/mean",
@@ -95,6 +98,9 @@ class Rule:
     def missing(self, run: Evidence) -> str | None:
         """Why the rule can't be applied to this run; None where it can."""
         for i, need in enumerate(self.needs):
+            if need in LEVELS and run.moving_target and need not in run.given:
+                whose = f"the losses are those of {run.moving_target}, and need not fall"
+                return f"{whose}; {need}=NAME names one to judge by"
             found = getattr(run, need) if need in CURVES else run.statistic(need)
             if found is None:
                 what = CURVES.get(need, f"{need} of tensors")

@@ -5,12 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["ROLES", "find_roles", "is_rate", "words"]
+__all__ = ["ROLES", "find_roles", "is_rate", "moving_target", "words"]
 
 VALIDATION = {"val", "valid", "validation", "eval", "evaluation", "dev", "test", "holdout"}
 TRAINING = {"train", "training", "batch", "total", "step"}
 ACCURACY = {"acc", "accuracy", "top1"}
 LOSS = {"loss", "nll", "objective", "crossentropy", "mse"}
+FACTORS = {"scale", "scaler", "scaling", "weight", "weights", "coef", "coefficient", "lambda"}
+"""What is multiplied with a loss, and is none."""
+REWARD = {"reward", "rewards", "return", "returns"}
+AGAINST = (
+    ("two networks that play against each other", {"d", "disc", "discriminator", "critic"}, {"g", "gen", "generator"}),
+    ("an actor and its critic", {"actor", "policy", "pi"}, {"critic", "value", "v", "q", "qf"}),
+)
 ROLES = ("loss", "val_loss", "accuracy", "val_accuracy", "epoch")
 
 
@@ -33,6 +40,18 @@ def find_roles(names: Iterable[str], given: Mapping[str, str]) -> dict[str, str]
     return found
 
 
+def moving_target(names: Iterable[str]) -> str | None:
+    """Whose losses these are, where they need not fall in a training that goes well; None where they should."""
+    found = [words(n) for n in names]
+    if any(n & REWARD for n in found):
+        return "a training by rewards"
+    losses = [n for n in found if n & LOSS and not n & FACTORS]
+    for whose, one, other in AGAINST:
+        if any(n & one for n in losses) and any(n & other for n in losses):
+            return whose
+    return None
+
+
 def is_rate(name: str) -> bool:
     """Whether a series is a learning rate."""
     found = words(name)
@@ -44,7 +63,7 @@ def _fits(role: str, found: set[str]) -> bool:
     if role == "epoch":
         return found <= {"epoch", "epochs"} and bool(found)
     if role.endswith("loss"):
-        return bool(found & LOSS) and validating == role.startswith("val")
+        return bool(found & LOSS) and not found & FACTORS and validating == role.startswith("val")
     return bool(found & ACCURACY) and validating == role.startswith("val")
 
 

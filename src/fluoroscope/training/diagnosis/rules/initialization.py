@@ -22,7 +22,8 @@ class Initialization(Rule):
 
     With ``classes`` known, a network that knows nothing has a cross-entropy of ln K; one far above is sure of wrong
     answers. Without: the spread of activations grows or shrinks from layer to layer by orders of magnitude. Weights,
-    most of them all zero, can't break their symmetry.
+    most of them all zero after the first step, can't break their symmetry; those that get a gradient and wait for the
+    learning rate to rise from zero (the second factors of LoRA) are no fault.
     """
 
     name = "initialization"
@@ -97,7 +98,9 @@ class Initialization(Rule):
         if weights is None:
             return "unknown"
         weights = weights.rows(weights.is_weight)
-        zero = [n for n, w in zip(weights.names, weights.values, strict=True) if len(w) and w[0] == 0]
+        got = run.statistic("gradient/norm")
+        reached = set() if got is None else {n for n, g in zip(got.names, got.values[:, 0], strict=True) if g > 0}
+        zero = [n for n, w in zip(weights.names, weights.values, strict=True) if w[0] == 0 and n not in reached]
         if len(zero) < 2 or len(zero) < 0.5 * len(weights.names):
             return None
         return self.finding(

@@ -9,7 +9,7 @@ import numpy as np
 from fluoroscope.results import Finding
 from fluoroscope.results.record import Array
 from fluoroscope.training.diagnosis.evidence import Curve, Evidence
-from fluoroscope.training.diagnosis.progress import Progress, progress
+from fluoroscope.training.diagnosis.progress import Progress, knew_before, progress
 from fluoroscope.training.diagnosis.robust import logarithm, median, spread, sureness
 from fluoroscope.training.diagnosis.rule import Rule, Undecided, rule, threshold
 from fluoroscope.training.diagnosis.series_names import words
@@ -291,8 +291,9 @@ class LearningRateLow(Rule):
             raise Undecided("no weight moved")
         if most >= self.moved or state.gained >= self.gained:
             return
+        meant = knew_before(state, run.facts.classes)  # a trained network is tuned with small steps
         yield self.finding(
-            "problem",
+            "hint" if meant else "problem",
             f"Nine of ten steps change a weight by less than {number(most)} of its norm, usual is about 0.001, and "
             f"{share(max(0.0, state.gained))} of the first loss is gone after {len(run.loss)} steps.",
             confidence=sureness(most, self.moved),

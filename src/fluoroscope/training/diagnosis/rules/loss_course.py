@@ -8,7 +8,7 @@ import numpy as np
 
 from fluoroscope.results import Finding
 from fluoroscope.training.diagnosis.evidence import Evidence
-from fluoroscope.training.diagnosis.progress import progress
+from fluoroscope.training.diagnosis.progress import knew_before, progress
 from fluoroscope.training.diagnosis.robust import rank_correlation, sureness
 from fluoroscope.training.diagnosis.rule import NOT_LEARNING, Rule, rule, threshold
 from fluoroscope.training.diagnosis.wording import number, share, times
@@ -113,7 +113,7 @@ class Plateau(Rule):
         right, chance = _right(run), _chance(run)
         guessed = right is not None and right < 1.5 * chance
         learned = right is not None and right >= 1.5 * chance > 0
-        learned |= chance > 0 and state.first < -0.5 * np.log(chance)  # it goes on with a network that knew something
+        learned |= knew_before(state, run.facts.classes)
         text = (
             f"Since step {step}, {share(stood)} of the run, the loss stays at {number(state.last)} "
             f"(first {number(state.first)})"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fluoroscope.results import Finding
-from fluoroscope.training.diagnosis.evidence import Evidence
+from fluoroscope.training.diagnosis.evidence import Curve, Evidence
 from fluoroscope.training.diagnosis.progress import progress
 from fluoroscope.training.diagnosis.robust import median, sureness
 from fluoroscope.training.diagnosis.rule import Rule, Undecided, rule, threshold
@@ -72,6 +72,16 @@ def _shrunk(run: Evidence, most: float) -> tuple[str, ...]:
     return tuple(n for n, (first, last) in zip(found.names, ends, strict=True) if last <= most * first)
 
 
+def _where_it_moves(run: Evidence, curve: Curve) -> Curve:
+    """Only steps that change a weight: a training that stands still has one and the same gradient."""
+    found = run.statistic("update/norm")
+    if found is None:
+        return curve
+    steps = found.steps[(np.where(found.seen, found.values, 0.0) != 0).any(0)]
+    keep = np.isin(curve.steps, steps)
+    return Curve(curve.name, curve.steps[keep], curve.values[keep])
+
+
 @rule
 class ClippingAlways(Rule):
     """The norm of the gradient is the same number at almost every step: it is always clipped.
@@ -96,9 +106,10 @@ class ClippingAlways(Rule):
         """At most one finding."""
         curve = run.total_gradient
         assert curve is not None
+        curve = _where_it_moves(run, curve)
         values = curve.known.values
         if len(values) < self.least:
-            raise Undecided("too few finite gradients")
+            raise Undecided("too few finite gradients of steps that change a weight")
         level = median(values)
         share_same = float((np.abs(values - level) <= 0.003 * level).mean()) if level > 0 else 0.0
         if share_same < self.same:
