@@ -62,6 +62,14 @@ class Source:
         return usual_axes(self.value) if layout is None or len(layout.axes) != 3 else layout.axes
 
     @property
+    def seen(self) -> torch.Tensor | None:
+        """(N, L) True where a position of the value is none that the network is told to leave out; None where all are,
+        or where positions are not the first axis of an example.
+        """
+        unseen = self.inputs.unseen
+        return None if unseen is None or unseen.shape != self.value.shape[:2] else ~unseen
+
+    @property
     def tokens(self) -> bool:
         """Whether the value is (N, L, D): a vector for each token."""
         if self.layer is None or self.value.ndim != 3:

@@ -10,7 +10,7 @@ from fluoroscope.errors import NotApplicable
 from fluoroscope.methods.attributing import per_target
 from fluoroscope.methods.base import Batch, method
 from fluoroscope.methods.cam.affine_tail import LayerTail, deviation
-from fluoroscope.methods.cam.layer_map import PositionMap, layer_layout, wide
+from fluoroscope.methods.cam.layer_map import PositionMap, layer_layout, padding_of, wide
 from fluoroscope.model.affine import affine_obstacle
 from fluoroscope.model.capture import gradients
 from fluoroscope.model.pooling import pooled_scores, pooled_tape
@@ -102,8 +102,10 @@ class CAM(PositionMap):
     ) -> Attribution:
         layout = layer_layout(study, layer, leaf, batch.inputs)
         maps, weights = wide(layout.to_maps(leaf)), [wide(layout.to_maps(g)).flatten(2) for g in found]
+        real = padding_of(batch.inputs, layout)
         for w in weights:
-            if float((w - w[..., :1]).abs().max()) > 1e-4 * float(w.abs().max()):
+            own = [row if real is None else row[:, real[n]] for n, row in enumerate(w)]
+            if max(float((row - row[:, :1]).abs().max()) for row in own) > 1e-4 * float(w.abs().max()):
                 _refuse(
                     "weights that differ from position to position (the layer is flattened, not pooled)", str(layer)
                 )

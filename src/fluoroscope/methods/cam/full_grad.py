@@ -92,7 +92,7 @@ class FullGrad(Method):
             terms = [wide(found["input"][k] * main).movedim(channel, 1)]
             terms += [p.times(wide(found[p.layer][k])) for p in places]
             self._complete(study, score, terms)
-            layers = [self._spread(t, size) for t in terms if t.ndim == len(size) + 2]
+            layers = [self._spread(t, size, batch.inputs.unseen) for t in terms if t.ndim == len(size) + 2]
             values.append(torch.stack(layers).sum(0))
         return attribution(
             self, study, batch, picked, torch.stack(values, 1) if many else values[0],
@@ -100,14 +100,20 @@ class FullGrad(Method):
             caption=f"input and {len(places)} layer{'' if len(places) == 1 else 's'} with biases",
         )  # fmt: skip
 
-    def _spread(self, term: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
-        """ψ of one layer's terms (N, C, *positions), summed over channels: (N, *size)."""
+    def _spread(self, term: torch.Tensor, size: tuple[int, ...], unseen: torch.Tensor | None) -> torch.Tensor:
+        """ψ of one layer's terms (N, C, *positions), summed over channels: (N, *size). Padding has no part in it."""
         made = term.abs()
+        gone = torch.zeros_like(made, dtype=torch.bool)
+        if unseen is not None and term.shape[2:] == unseen.shape[1:]:
+            gone |= unseen[:, None]
         if self.rescale != "none":
-            flat = made.flatten(1 if self.rescale == "layer" else 2)
-            low, high = flat.amin(-1, keepdim=True), flat.amax(-1, keepdim=True)
+            axis = 1 if self.rescale == "layer" else 2
+            flat, out = made.flatten(axis), gone.flatten(axis)
+            low = flat.masked_fill(out, torch.inf).amin(-1, keepdim=True)
+            high = flat.masked_fill(out, -torch.inf).amax(-1, keepdim=True)
             span = torch.where(high == low, 1, high - low)
             made = ((flat - low) / span).view_as(made)
+        made = made.masked_fill(gone, 0)
         small = made.sum(1, keepdim=True)
         return F.interpolate(small, size, mode=MODES[len(size)], align_corners=False)[:, 0]
 

@@ -11,7 +11,7 @@ from fluoroscope import axes as ax
 from fluoroscope.errors import NotApplicable, NumericalError
 from fluoroscope.methods.attributing import attribution, input_axes, per_target
 from fluoroscope.methods.base import Batch, method
-from fluoroscope.methods.cam.layer_map import PositionMap, layer_layout, weighted_sum, wide
+from fluoroscope.methods.cam.layer_map import PositionMap, layer_layout, mean_weighted, unpadded, wide
 from fluoroscope.model.capture import Tape, gradients, tape
 from fluoroscope.model.rectifiers import RectifierRule, guided
 from fluoroscope.model.study import LayerName, Study
@@ -83,7 +83,7 @@ class GuidedGradCAM(PositionMap):
             found = gradients(study, taped, picked.scores, keep=True)[layer]
         maps = wide(layout.to_maps(taped.tensors[layer].detach()))
         plain = [wide(layout.to_maps(g)) for g in per_target(found, picked.scores.ndim == 2)]
-        return [weighted_sum(g.flatten(2).mean(2), maps).relu() for g in plain]
+        return [unpadded(batch.inputs, layout, mean_weighted, maps, g) for g in plain]
 
     def _product(
         self,

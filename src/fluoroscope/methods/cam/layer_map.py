@@ -27,6 +27,8 @@ __all__ = [
     "PositionMap",
     "layer_layout",
     "mean_weighted",
+    "padding_of",
+    "unpadded",
     "weighted_sum",
     "wide",
 ]
@@ -53,6 +55,19 @@ def weighted_sum(weights: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
 def mean_weighted(maps: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     """Grad-CAM's map (N, *positions): ReLU of the channel sum, weights the mean gradient over positions."""
     return weighted_sum(gradient.flatten(2).mean(2), maps).relu()
+
+
+def unpadded(inputs: Inputs, layout: Layout, make: Callable[..., torch.Tensor], *maps: torch.Tensor) -> torch.Tensor:
+    """``make`` (N, *positions) of maps (N, C, *positions); of padded texts and series from each one's own positions,
+    as it is alone, and zero on the padding.
+    """
+    real = padding_of(inputs, layout)
+    if real is None:
+        return make(*maps)
+    found = maps[0].new_zeros(real.shape)
+    for n, kept in enumerate(real):
+        found[n, kept] = make(*(m[n : n + 1, :, kept] for m in maps))[0]
+    return found
 
 
 @dataclass(frozen=True)
@@ -99,16 +114,8 @@ class LayerView:
         return wide(self.layout.to_maps(tensor))
 
     def unpadded(self, make: Callable[..., torch.Tensor], *maps: torch.Tensor) -> torch.Tensor:
-        """``make`` (N, *positions) of maps (N, C, *positions); of padded texts from each one's own tokens, as it is
-        alone, and zero on the padding.
-        """
-        real = padding_of(self.shared.batch.inputs, self.layout)
-        if real is None:
-            return make(*maps)
-        found = maps[0].new_zeros(real.shape)
-        for n, kept in enumerate(real):
-            found[n, kept] = make(*(m[n : n + 1, :, kept] for m in maps))[0]
-        return found
+        """:func:`unpadded` for this layer."""
+        return unpadded(self.shared.batch.inputs, self.layout, make, *maps)
 
 
 @dataclass(frozen=True, kw_only=True)

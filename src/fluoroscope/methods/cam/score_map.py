@@ -14,7 +14,7 @@ from fluoroscope import axes as ax
 from fluoroscope.errors import NotApplicable
 from fluoroscope.methods.attributing import input_axes, per_target
 from fluoroscope.methods.base import option
-from fluoroscope.methods.cam.layer_map import LayerMap, LayerView, weighted_sum
+from fluoroscope.methods.cam.layer_map import LayerMap, LayerView, padding_of, weighted_sum
 from fluoroscope.model.fast_forward import PRECISION, PRECISIONS, FastForward
 from fluoroscope.model.study import Study
 
@@ -24,12 +24,16 @@ WORTH_A_COPY = 256
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
-def normalised(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each channel (N, C, *positions) from 0 to 1; which channels (N, C) are the same everywhere, and so become 0."""
+def normalised(maps: torch.Tensor, real: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each channel (N, C, *positions) from 0 to 1; which channels (N, C) are the same everywhere, and so become 0.
+
+    Where ``real`` (N, positions) is False there is padding: 0, and not part of the range.
+    """
     flat = maps.flatten(2)
-    low, high = flat.amin(2), flat.amax(2)
-    span = (high - low)[..., None]
-    scaled = torch.where(span == 0, 0, (flat - low[..., None]) / torch.where(span == 0, 1, span))
+    own = torch.ones_like(flat, dtype=torch.bool) if real is None else real[:, None].expand_as(flat)
+    low = flat.masked_fill(~own, torch.inf).amin(2, keepdim=True)
+    span = flat.masked_fill(~own, -torch.inf).amax(2, keepdim=True) - low
+    scaled = torch.where((span == 0) | ~own, 0, (flat - low) / torch.where(span == 0, 1, span))
     return scaled.view_as(maps), span[..., 0] == 0
 
 
@@ -60,6 +64,11 @@ class MaskedScores:
             if self.network.note:
                 self.study.note(self.network.note)
         self.target_of = self.batch.target.settled(view.picked, view.shared.tape.scores)
+
+    def unseen(self, n: int) -> torch.Tensor | None:
+        """Where the input of example ``n`` is padding (*size), None where there is none."""
+        unseen = self.batch.inputs.unseen
+        return None if unseen is None or unseen.shape[1:] != self.size else unseen[n]
 
     def enlarged(self, masks: torch.Tensor) -> torch.Tensor:
         """Masks (M, *grid) at the input's size (M, *size)."""
@@ -119,7 +128,7 @@ class ScoreMap(LayerMap):
     def map(self, view: LayerView) -> Sequence[torch.Tensor]:
         """Softmax over channels of the masked inputs' scores, times the feature maps, for each target."""
         maps = view.maps
-        masks, flat = normalised(maps)
+        masks, flat = normalised(maps, padding_of(view.shared.batch.inputs, view.layout))
         masked = MaskedScores(view, self.chunk, self.rounds * flat.numel(), self.precision)
         scores = torch.stack([self.channel_scores(masked, n, masks[n], flat[n]) for n in range(len(maps))])
         weights = scores.to(maps).softmax(1)

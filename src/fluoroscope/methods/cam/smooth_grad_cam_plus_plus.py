@@ -65,19 +65,27 @@ class SmoothGradCAMPlusPlus(LayerMap):
                 for power, total in enumerate(sums, 1):
                     total += gradient.to(fine).pow(power) / self.samples
             shared.study.backwards += again.gradient_cost
-        weights = [plus_plus_weights(maps.to(fine), *sums).to(maps) for sums in powers]
-        return [weighted_sum(w, maps).relu() for w in weights]
+        return [view.unpadded(_weighed, maps, *sums) for sums in powers]
 
     def _draws(self, batch: Batch) -> list[Inputs]:
         """Inputs with noise that depends on seed and example only."""
-        main = batch.inputs.main
+        main, unseen = batch.inputs.main, batch.inputs.unseen
         if not main.is_floating_point():
             raise NotApplicable("no noise can be added to whole numbers", got=f"an input of {main.dtype}")
         rows = []
         for i, row in enumerate(main):
-            spread = self.noise * (row.max() - row.min()).double()
+            own = row if unseen is None else row[~unseen[i]]
+            spread = self.noise * (own.max() - own.min()).double()
             drawn = torch.randn(
-                self.samples, *row.shape, generator=generator(self.seed, batch.start + i), dtype=torch.float64
+                self.samples, *own.shape, generator=generator(self.seed, batch.start + i), dtype=torch.float64
             )
-            rows.append(row + (spread.cpu() * drawn).to(row))
+            noisy = row.repeat(self.samples, *[1] * row.ndim)
+            noisy[:, slice(None) if unseen is None else ~unseen[i]] += (spread.cpu() * drawn).to(row)
+            rows.append(noisy)
         return [batch.inputs.with_main(noisy) for noisy in torch.stack(rows, 1)]
+
+
+def _weighed(maps: torch.Tensor, *powers: torch.Tensor) -> torch.Tensor:
+    """The map (N, *positions) from activations and the averages of the derivatives' powers."""
+    weights = plus_plus_weights(maps.to(powers[0].dtype), *powers)
+    return weighted_sum(weights.to(maps), maps).relu()

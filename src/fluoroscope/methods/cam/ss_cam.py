@@ -56,4 +56,13 @@ class SSCAM(ScoreMap):
 
     def _once(self, masked: MaskedScores, n: int, masks: torch.Tensor, drawing: torch.Generator) -> torch.Tensor:
         large = (masked.enlarged(masks[a:b]) for a, b in masked.parts(len(masks)))
-        return masked.of(n, (m + self.noise * torch.randn(m.shape, generator=drawing).to(m) for m in large))
+        return masked.of(n, (self._noisy(m, masked.unseen(n), drawing) for m in large))
+
+    def _noisy(self, masks: torch.Tensor, unseen: torch.Tensor | None, drawing: torch.Generator) -> torch.Tensor:
+        """Masks (m, *size) with noise, none of it where there is padding."""
+        if unseen is None:
+            return masks + self.noise * torch.randn(masks.shape, generator=drawing).to(masks)
+        own = masks[:, ~unseen]
+        noisy = masks.clone()
+        noisy[:, ~unseen] = own + self.noise * torch.randn(own.shape, generator=drawing).to(masks)
+        return noisy

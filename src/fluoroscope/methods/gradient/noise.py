@@ -29,7 +29,7 @@ class NoisyGradient(Sampling):
 
     def drawing(self, study: Study, batch: Batch, source: Source) -> Draw:
         """Gaussian noise."""
-        return _Noise(source.value, self.sigma, self.seed, batch.start)
+        return _Noise(source.value, self.sigma, self.seed, batch.start, source.seen)
 
     def compute(self, study: Study, batch: Batch) -> Attribution:
         """As many forwards and backwards as samples."""
@@ -41,13 +41,20 @@ class NoisyGradient(Sampling):
 
 
 class _Noise(Draw):
-    """Normal noise, sigma times the range of each example's own values."""
+    """Normal noise, sigma times the range of each example's own values, where ``seen`` (N, ...) says so."""
 
-    def __init__(self, value: torch.Tensor, sigma: float, seed: int, start: int) -> None:
-        flat = value.detach().flatten(1).cpu().double()
-        self.value, self.scale = value, (flat.amax(1) - flat.amin(1)) * sigma
+    def __init__(self, value: torch.Tensor, sigma: float, seed: int, start: int, seen: torch.Tensor | None) -> None:
+        own = [row.detach() if seen is None else row.detach()[seen[n]] for n, row in enumerate(value)]
+        self.value, self.seen = value, seen
+        self.scale = [float((row.max() - row.min()).double()) * sigma for row in own]
+        self.shapes = [row.shape for row in own]
         self.generators = [generator(seed, start + n) for n in range(len(value))]
 
     def variant(self, n: int) -> torch.Tensor:
-        noise = torch.randn(self.value[n].shape, generator=self.generators[n], dtype=torch.float64)
-        return self.value[n] + (noise * float(self.scale[n])).to(self.value.device, self.value.dtype)
+        noise = torch.randn(self.shapes[n], generator=self.generators[n], dtype=torch.float64) * self.scale[n]
+        noise = noise.to(self.value.device, self.value.dtype)
+        if self.seen is None:
+            return self.value[n] + noise
+        made: torch.Tensor = self.value[n].clone()
+        made[self.seen[n]] += noise
+        return made

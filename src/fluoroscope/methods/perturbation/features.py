@@ -15,6 +15,7 @@ import torch
 from fluoroscope import axes as ax
 from fluoroscope.errors import InputError, OptionError
 from fluoroscope.methods.perturbation.superpixels import superpixels
+from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.positions import usual_axes
 from fluoroscope.results import Array
 
@@ -41,20 +42,29 @@ class Layout:
 
 @dataclass(frozen=True)
 class Features:
-    """The features of one example: ``labels`` (*size) has the number of the feature that each position belongs to.
+    """The features of one example: ``labels`` (*size) has the number of the feature that each position belongs to, or
+    ``count`` where a position belongs to none and is always kept.
 
-    ``grid`` is the shape of the grid whose cells they are, None for superpixels, columns, tokens and the user's own.
+    ``grid`` is the shape of the grid whose cells they are, None for superpixels, columns, tokens and the user's own;
+    ``part`` says that it lies on a part of the positions only.
     """
 
     labels: torch.Tensor
     count: int
     grid: tuple[int, ...] | None = None
+    part: bool = False
 
     def painted(self, values: Array) -> Array:
         """Values (..., features) as a map: at the grid's resolution, else each position with its feature's value."""
-        if self.grid is not None:
+        if self.grid is not None and not self.part:
             return values.reshape(*values.shape[:-1], *self.grid)
-        return values[..., self.labels.cpu().numpy()]
+        nothing = np.zeros_like(values[..., :1])
+        return np.concatenate([values, nothing], -1)[..., self.labels.cpu().numpy()]
+
+    def spread(self, masks: torch.Tensor) -> torch.Tensor:
+        """Masks (B, features) on the positions: (B, *size)."""
+        kept = torch.cat([masks, torch.ones_like(masks[:, :1])], 1)
+        return kept[:, self.labels.to(masks.device)]
 
     def means(self, example: torch.Tensor, layout: Layout) -> torch.Tensor:
         """One example (1, ...) with every position replaced by the mean of its feature, each channel by itself."""
@@ -109,15 +119,25 @@ def features_of(inputs: torch.Tensor, place: Layout, segments: Any, count: int, 
     return [Features(torch.as_tensor(f, device=inputs.device), int(f.max()) + 1) for f in found]
 
 
-def without_padding(found: list[Features], real: torch.Tensor | None) -> list[Features]:
-    """The features of padded texts with all padding of a text as one: replacing it changes nothing."""
-    if real is None:
+def without_padding(found: list[Features], inputs: Inputs) -> list[Features]:
+    """The features of padded texts and series: padding that the network does not see belongs to none, so that an
+    example has the features that it has alone; other padding is one.
+    """
+    real = inputs.real
+    if real is None or found[0].labels.shape != real.shape[1:]:
         return found
     made = []
     for features, kept in zip(found, real.to(found[0].labels.device), strict=True):
-        labels = torch.where(kept, features.labels, features.count)
-        numbers, labels = torch.unique(labels, return_inverse=True)
-        made.append(Features(labels, len(numbers)))
+        if features.grid is None:
+            numbers, labels = torch.unique(features.labels[kept], return_inverse=True)
+            own = Features(labels, len(numbers))
+        else:  # the grid that the example has alone
+            length = int(kept.sum())
+            own = cells((length,), (min(features.grid[0], length),), kept.device)
+        whole = torch.full_like(features.labels, own.count)
+        whole[kept] = own.labels
+        one_more = inputs.unseen is None and not bool(kept.all())
+        made.append(Features(whole, own.count + one_more, own.grid, part=True))
     return made
 
 

@@ -131,7 +131,7 @@ class MaskSampling(Method):
         tensor = batch.inputs.main if self.input is None else chosen_input(batch.inputs, self.input)
         place = layout(tensor, batch.inputs.axes_of(tensor))
         features, rows = self.features(tensor, place, batch.start), self.background_rows(tensor)
-        features = without_padding(features, batch.inputs.real)
+        features = without_padding(features, batch.inputs)
         averaged = rows if self.averages else None
         bases = averaged
         if bases is None:

@@ -59,7 +59,6 @@ class Variants:
         self.own = _columns(self.picked.scores)
         self.bases, self.averaged = bases, averaged
         self._each = [torch.equal(f.labels.flatten().cpu(), torch.arange(f.labels.numel())) for f in features]
-        self.labels = torch.stack([f.labels.flatten() for f in features])
         self.spent = [0] * len(features)
         self._fast: FastForward | None = None
         self._masked: dict[int, Masked] = {}
@@ -198,9 +197,9 @@ class Variants:
 
     def _mixed(self, n: int, masks: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
         """Variants (B, ...) of example ``n``: kept where the mask (B, features) says so, ``base`` elsewhere."""
-        labels, example = self.features[n].labels.flatten(), self.tensor[n : n + 1]
-        spread = masks if self._each[n] else masks[:, labels]
-        spread = self.place.widened(spread.reshape(-1, *self.place.size))
+        example = self.tensor[n : n + 1]
+        spread = masks.reshape(-1, *self.place.size) if self._each[n] else self.features[n].spread(masks)
+        spread = self.place.widened(spread)
         if masks.dtype == torch.bool:
             return torch.where(spread, example, base)
         return base + spread.to(example.dtype) * (example - base)
