@@ -11,6 +11,7 @@ from fluoroscope import axes as ax
 from fluoroscope.methods.base import Batch, Method
 from fluoroscope.model.inputs import Inputs, samples_of
 from fluoroscope.model.positions import size_over
+from fluoroscope.model.regions import boxes_of, masks_of
 from fluoroscope.model.study import Study
 from fluoroscope.model.targets import Picked
 from fluoroscope.results import Attribution
@@ -49,6 +50,7 @@ def attribution(
 ) -> Attribution:
     """The result for one batch. ``values`` has the axes ``axes``, without K; with several targets K is second."""
     many = picked.scores.ndim == 2
+    size = input_axes(batch.inputs)[1]
     samples, note = samples_of(batch.inputs, study.subject)
     if note:
         study.note(note)
@@ -63,10 +65,12 @@ def attribution(
         scores=to_numpy(picked.scores),
         targets=np.asarray(picked.indices),
         labels=picked.labels,
-        size=input_axes(batch.inputs)[1],
+        size=size,
         signed=signed,
         unit=unit,
         samples=samples,
+        regions=masks_of(batch.target),
+        boxes=boxes_of(batch.target, size),
     )
 
 

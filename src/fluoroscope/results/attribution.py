@@ -24,6 +24,8 @@ class Attribution(Result):
     ``centers`` has, for each spatial axis, the middle of the first cell and the distance of cells in input pixels; None
     means that the cells tile the input evenly. ``signed`` says whether negative values speak against the target.
     ``errors``, shaped like the values, are their standard errors where the method samples; None where it does not.
+    ``regions`` (N, H', W') are masks over the input's area where the target was a region, at the resolution of the
+    network's output; ``boxes`` (N, 4) are x0, y0, x1, y1 as shares of width and height where it was a box; else None.
     """
 
     kind: ClassVar[str] = "attribution"
@@ -38,6 +40,8 @@ class Attribution(Result):
     unit: str = value(default="")
     samples: Samples = value(default_factory=Samples)
     errors: Array | None = value(join="concat", default=None)
+    regions: Array | None = value(join="concat", default=None)
+    boxes: Array | None = value(join="concat", default=None)
 
     @property
     def values(self) -> Array:

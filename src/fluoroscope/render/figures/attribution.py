@@ -11,11 +11,12 @@ from fluoroscope.render.figures.bars import bar_count, draw_bars
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain
 from fluoroscope.render.figures.geometry import extent, fitted, form, frame, places_of, strongest_slice
 from fluoroscope.render.figures.label import number, plural, shortened, title
-from fluoroscope.render.figures.overlay import draw_overlay, draw_photo
+from fluoroscope.render.figures.overlay import draw_overlay, draw_photo, draw_segments
 from fluoroscope.render.figures.registry import Drawing, drawing
 from fluoroscope.render.figures.scale import Scale, color_bar, hatch_missing, missing_note, scale_of
 from fluoroscope.render.figures.strip import CHANNELS, Lanes, draw_series
 from fluoroscope.render.figures.tokens import draw_tokens, line_count, without_padding
+from fluoroscope.render.outline import has_outline, outline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -183,6 +184,8 @@ class AttributionDrawing(Drawing):
             ax.imshow(values, cmap=scale.colormap, norm=norm, extent=where, interpolation="nearest")
             hatch_missing(ax, values, where, theme)
         height, width = frame(result)
+        if has_outline(result):
+            draw_segments(ax, outline(result, place[0]) * np.array([width, height, width, height]))
         ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
         plain(ax)
 
@@ -215,6 +218,8 @@ class AttributionDrawing(Drawing):
         channels = 0 if result.samples.series is None else result.samples.series.shape[1]
         if channels > CHANNELS:
             facts.append(f"The first {CHANNELS} of {plural(channels, 'channel')}.")
+        if has_outline(result) and form(result) == "image":
+            facts.append("Double line: what the target asks about.")
         finite = values[np.isfinite(values)]
         if finite.size and not finite.any():
             facts.append("All values are zero: nothing in the input speaks for or against the target.")

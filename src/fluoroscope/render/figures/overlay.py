@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 
 from fluoroscope.render.figures.scale import Scale, hatch_missing
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from fluoroscope.render.design import Theme
     from fluoroscope.results import Array
 
-__all__ = ["Extent", "draw_overlay", "draw_photo", "grey", "opacity"]
+__all__ = ["Extent", "draw_overlay", "draw_photo", "draw_segments", "grey", "opacity"]
 
 Extent = tuple[float, float, float, float]
 LUMA = (0.299, 0.587, 0.114)  # the weights of Rec. 601, as in Pillow's conversion to grey
@@ -41,6 +42,13 @@ def draw_photo(ax: Axes, image: Array, extent: Extent) -> AxesImage:
     how = "nearest" if small else "antialiased"
     norm = Normalize(0, 255) if data.ndim == 2 else None
     return ax.imshow(data, cmap="gray", extent=extent, interpolation=how, norm=norm)
+
+
+def draw_segments(ax: Axes, segments: Array) -> None:
+    """Lines (S, 4), x0, y0, x1, y1 each, light on dark, so that they are seen on any picture."""
+    for colour, width in (("black", 3.0), ("white", 1.2)):
+        style: dict[str, Any] = {"colors": colour, "linewidths": width, "capstyle": "projecting", "label": "_outline"}
+        ax.add_collection(LineCollection(list(segments.reshape(-1, 2, 2)), **style), autolim=False)
 
 
 def draw_overlay(

@@ -8,6 +8,7 @@ import numpy as np
 
 from fluoroscope import axes as ax
 from fluoroscope.render.blobs import Blobs
+from fluoroscope.render.outline import has_outline, outline
 from fluoroscope.render.panels.registry import Panel, builder, head
 from fluoroscope.render.panels.samples import items, same_samples
 from fluoroscope.render.panels.scale import finite, full_range, span
@@ -85,12 +86,14 @@ def _method(result: Attribution) -> dict[str, Any]:
 def _cells(result: Attribution, n: int, blobs: Blobs) -> list[dict[str, Any]]:
     scores = np.asarray(result.scores, dtype=np.float64).reshape(len(result.data), -1)
     centers = [list(pair) for pair in result.centers] if result.centers else None
+    around = blobs.array(outline(result, n)) if has_outline(result) else None
     return [
         {
             "label": result.label(n, k),
             "score": float(scores[n, k]) if k < scores.shape[1] else None,
             "map": blobs.array(result.map(n, k)),
             "centers": centers,
+            "outline": around,
         }
         for k in range(_targets(result))
     ]
