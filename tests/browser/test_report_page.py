@@ -204,7 +204,8 @@ def test_arrow_keys_move_through_the_grid_and_enter_enlarges(view):
 def test_words_bars_and_strips(view):
     words = view.panel("attribution", 1).locator(".token")
     assert [w.inner_text().strip() for w in words.all()][:4] == ["the", "film", "is", "not"]
-    assert "\u22121.4 logit" in words.nth(3).get_attribute("title")
+    words.nth(3).hover()
+    assert view.panel("attribution", 1).locator(".read").first.inner_text().startswith("\u22121.4 logit")
     assert "100%" in words.nth(6).evaluate("e => e.style.background")  # the largest: the full tint
     bars = view.panel("attribution", 2)
     assert [spoken(v) for v in bars.locator(".value").all_inner_texts()][:3] == [0.42, 0.21, -0.13]
