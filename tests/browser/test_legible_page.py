@@ -122,7 +122,7 @@ def test_a_reference_can_be_seen(view):
     line = chart.locator("line.held")
     ground = colour(view.panel("findings").evaluate("e => getComputedStyle(e).backgroundColor"))
     assert design.contrast(colour(line.evaluate("e => getComputedStyle(e).stroke")), ground) > 4.5
-    order = chart.locator("svg").evaluate(
+    order = chart.locator(".plot svg").evaluate(
         "s => [...s.querySelectorAll('.line, .said')].map((e) => e.classList.contains('said'))"
     )
     assert order[-1] and not order[0]  # its words lie above the curves

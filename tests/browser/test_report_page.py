@@ -318,7 +318,7 @@ def test_runs_are_compared_with_what_differs(view):
     panel.get_by_role("button", name="run 2").first.click()
     assert "overfitting sets in" in chart.inner_text()
     panel.get_by_text("Time", exact=True).click()
-    assert "min" in chart.locator("svg").text_content()
+    assert "min" in chart.locator(".plot svg").text_content()
 
 
 def test_layers_by_steps_and_the_ridges_of_one(view):
