@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from fluoroscope.model.positions import layout_of
+from fluoroscope.model.positions import channels_of, layout_of
 
 IMAGE = (1, 3, 224, 224)
 
@@ -37,6 +38,19 @@ def test_layouts(shape: tuple[int, ...], given: tuple[int, ...], axes: str, grid
     layout = layout_of(shape, given)
     assert layout is not None
     assert ("".join(layout.axes), layout.grid, layout.prefix) == (axes, grid, prefix)
+
+
+def test_convolutions_have_channels_first_whatever_their_number() -> None:
+    shape, given = (1, 256, 126, 62), (1, 1, 128, 64)  # 256 to 126 is nearer to 2 : 1 than 126 to 62 is
+    layout = layout_of(shape, given, channels=channels_of(nn.Conv2d(1, 256, 3)))
+    assert layout is not None
+    assert ("".join(layout.axes), layout.grid) == ("NCHW", (126, 62))
+
+
+def test_the_axes_of_the_input_count_where_they_are_known() -> None:
+    layout = layout_of((1, 8, 6, 4), (1, 5, 6, 4), tuple("NCHW"))
+    assert layout is not None
+    assert ("".join(layout.axes), layout.grid) == ("NCHW", (6, 4))
 
 
 def test_positions_are_tokens_where_there_is_one_for_each() -> None:

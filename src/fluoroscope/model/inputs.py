@@ -319,6 +319,8 @@ def samples_of(inputs: Inputs, subject: Subject) -> tuple[Samples, str | None]:
         return Samples(names=names, series=series, features=_channels(inputs, series.shape[1], subject)), None
     if main.ndim != 4 or not main.is_floating_point():
         return Samples(names=names, features=inputs.features if main.ndim == 2 else ()), None
+    if subject.invert is None and inputs.axes_of(main) != usual_axes(main):
+        return Samples(names=names), f"an input of {main.shape[1]} channels can't be shown as a picture"
     images, note = displayable(main, subject.invert or getattr(subject.preprocess, "invert", None))
     return Samples(names=names, images=images), note
 

@@ -79,7 +79,7 @@ def _inclusive(
 
 
 def _row(name: str, module: nn.Module, shares: str, probe: Probe | None, meter: CostMeter) -> LayerRow:
-    call = probe.last(shares or name) if probe is not None else None
+    call = probe.called(shares or name) if probe is not None else None
     own = list(module.parameters(recurse=False))
     uses = [call.layout.kind] if call is not None and call.layout is not None else []
     uses += ["weights"] if any(p.ndim >= 2 for p in own) else []

@@ -82,11 +82,11 @@ def layout_of(
     """The layout of a layer's output, by its shape and the input's (both with the batch axis); None for no layout.
     ``axes`` are those of the input, ``channels`` the axis of the output's channels where its kind of layer says it.
 
-    Images (N, C, H, W): of the two places where channels can be, the one whose height to width fits the input's wins,
-    channels first when both fit. Tokens (N, L, D): the smallest number of leading tokens that leaves a grid with the
-    input's proportions. Series: three axes when the input has three, (N, C, T), or for an input (N, T, C) the axis
-    whose size is nearer to T has the times. For an input (N, L) the axis whose size is nearer to L has the positions,
-    so that convolutions over the tokens of a text are read as such.
+    Images (N, C, H, W): convolutions and their like have channels first; of other layers that place of the two wins
+    whose height to width fits the input's, channels first when both fit. Tokens (N, L, D): the smallest number of
+    leading tokens that leaves a grid with the input's proportions. Series: three axes when the input has three, (N, C,
+    T), or for an input (N, T, C) the axis whose size is nearer to T has the times. For an input (N, L) the axis whose
+    size is nearer to L has the positions, so that convolutions over the tokens of a text are read as such.
     """
     rank = len(shape)
     if rank == 2:
@@ -94,16 +94,18 @@ def layout_of(
     if rank == 3:
         return _three(shape, input_shape, axes, channels)
     if rank == 4:
-        return _four(shape, input_shape)
+        return _four(shape, _image_size(input_shape, axes), channels)
     if rank == 5:
         return Layout((ax.N, ax.C, ax.Z, ax.H, ax.W), tuple(shape[2:]))
     return None
 
 
-def _image_size(input_shape: tuple[int, ...]) -> tuple[int, int] | None:
-    """Height and width of an input (N, C, H, W) or (N, H, W, C)."""
+def _image_size(input_shape: tuple[int, ...], axes: tuple[str, ...]) -> tuple[int, int] | None:
+    """Height and width of an input (N, C, H, W) or (N, H, W, C), by its ``axes`` where they are known."""
     if len(input_shape) != 4:
         return None
+    if len(axes) == 4:
+        return input_shape[axes.index(ax.H)], input_shape[axes.index(ax.W)]
     if input_shape[-1] in (1, 3, 4) and input_shape[1] not in (1, 3, 4):
         return input_shape[1], input_shape[2]
     return input_shape[2], input_shape[3]
@@ -113,8 +115,10 @@ def _misfit(height: int, width: int, size: tuple[int, int]) -> float:
     return abs(math.log(max(height, 1) / max(width, 1)) - math.log(size[0] / size[1]))
 
 
-def _four(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> Layout:
-    size = _image_size(input_shape) or (1, 1)
+def _four(shape: tuple[int, ...], given: tuple[int, int] | None, channels: int | None) -> Layout:
+    size = given or (1, 1)
+    if channels == 1:
+        return Layout((ax.N, ax.C, ax.H, ax.W), (shape[2], shape[3]))
     first, last = _misfit(shape[2], shape[3], size), _misfit(shape[1], shape[2], size)
     if last < first - 1e-9:
         return Layout((ax.N, ax.H, ax.W, ax.C), (shape[1], shape[2]))
@@ -122,7 +126,7 @@ def _four(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> Layout:
 
 
 def _three(shape: tuple[int, ...], input_shape: tuple[int, ...], axes: tuple[str, ...], channels: int | None) -> Layout:
-    size = _image_size(input_shape)
+    size = _image_size(input_shape, axes)
     if size is not None:
         for prefix in range(min(MAX_PREFIX, shape[1])):
             grid = _grid(shape[1] - prefix, size)
@@ -140,6 +144,8 @@ def _three(shape: tuple[int, ...], input_shape: tuple[int, ...], axes: tuple[str
 
 
 SECOND = (
+    *(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.MaxPool2d, nn.AvgPool2d),
+    *(nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d),
     *(nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.GroupNorm, nn.MaxPool1d, nn.AvgPool1d),
     *(nn.AdaptiveMaxPool1d, nn.AdaptiveAvgPool1d, nn.LPPool1d),
 )
@@ -147,7 +153,7 @@ LAST = (nn.Linear, nn.LayerNorm, nn.Embedding)
 
 
 def channels_of(module: nn.Module) -> int | None:
-    """The axis of the channels of what this kind of layer makes of (N, ., .), where it says it."""
+    """The axis of the channels of what this kind of layer makes of (N, ., .) or a picture, where it says it."""
     if isinstance(module, SECOND):
         return 1
     first = bool(getattr(module, "batch_first", False))

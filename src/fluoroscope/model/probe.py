@@ -83,9 +83,9 @@ class Probe:
         found = self.known.get(id(tensor))
         return found is not None and found[0]() is tensor and found[1] == _changes(tensor)
 
-    def last(self, name: str) -> Call | None:
-        """The last call of a module."""
-        return next((c for c in reversed(self.calls) if c.name == name), None)
+    def called(self, name: str, index: int | None = None) -> Call | None:
+        """That call of a module, the last one where none is named; None where it did not run."""
+        return next((c for c in reversed(self.calls) if c.name == name and index in (None, c.index)), None)
 
     def with_positions(self, *, every_call: bool = False) -> list[Call]:
         """Calls of the modules inside the network whose outputs have positions, are the example's (not those of its

@@ -16,8 +16,9 @@ from torch.overrides import TorchFunctionMode
 
 from fluoroscope import axes as ax
 from fluoroscope.errors import InputError
+from fluoroscope.model.positions import usual_axes
 
-__all__ = ["AxisWatch", "Reading", "check_reading", "is_series", "series_axes"]
+__all__ = ["AxisWatch", "Reading", "check_reading", "in_doubt", "is_series", "series_axes"]
 
 Axes = tuple[int | None, ...]
 """For each axis of a tensor the axis of the input that it is; None for one that is not."""
@@ -51,11 +52,16 @@ RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu", "_pack_padded_sequence")
 TAKERS = {
     **dict.fromkeys(("conv1d", "conv_transpose1d", "avg_pool1d", "adaptive_avg_pool1d"), _Taker(1)),
     **dict.fromkeys(("max_pool1d", "adaptive_max_pool1d"), _Taker(1)),
+    **dict.fromkeys(("conv2d", "conv_transpose2d", "avg_pool2d", "adaptive_avg_pool2d"), _Taker(1)),
     **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _Taker(-1)),
     "multi_head_attention_forward": _Taker(-1, examples=1),
     "scaled_dot_product_attention": _Taker(-1),
     **dict.fromkeys(("linear", "matmul", "__matmul__"), _Taker(-1, sure=False)),
 }
+
+SERIES = {1: (ax.N, ax.C, ax.T), 2: (ax.N, ax.T, ax.C)}
+PICTURES = {1: (ax.N, ax.C, ax.H, ax.W)}
+"""By the axis of the channels; pictures with channels last are read so by their shape."""
 
 FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError)
 """What a function may raise that is tried on a tensor of other sizes."""
@@ -72,7 +78,7 @@ class _Followed:
 
 @dataclass
 class AxisWatch(TorchFunctionMode):
-    """Follows the ``inputs`` that are series (N, ., .) through a forward; ``found`` has what was learnt, by number."""
+    """Follows the ``inputs`` whose axes are in doubt through a forward; ``found`` has what was learnt, by number."""
 
     inputs: Sequence[torch.Tensor]
     found: dict[int, Reading] = field(default_factory=dict)
@@ -81,8 +87,8 @@ class AxisWatch(TorchFunctionMode):
         super().__init__()
         self._followed: dict[int, _Followed] = {}
         for number, tensor in enumerate(self.inputs):
-            if is_series(tensor):
-                self._follow(number, (0, 1, 2), tensor)
+            if in_doubt(tensor):
+                self._follow(number, tuple(range(tensor.ndim)), tensor)
 
     def _follow(self, number: int, axes: Axes, tensor: torch.Tensor) -> None:
         self._followed[id(tensor)] = _Followed(number, axes, tensor)
@@ -117,10 +123,19 @@ def is_series(tensor: torch.Tensor) -> bool:
     return tensor.ndim == 3 and tensor.is_floating_point()
 
 
+def in_doubt(tensor: torch.Tensor) -> bool:
+    """Whether the shape does not say where an input has its channels: of series, and of what looks like pictures with
+    channels last, but may as well be 1, 3 or 4 positions wide.
+    """
+    return is_series(tensor) or (tensor.is_floating_point() and usual_axes(tensor)[-1] == ax.C)
+
+
 def series_axes(
     tensors: Sequence[torch.Tensor], found: Mapping[int, Reading], layout: str | None
 ) -> tuple[tuple[str, ...], ...]:
-    """The axes of each input: as told by ``layout`` where it has as many, of series as ``found``, else ``()``."""
+    """The axes of each input: as told by ``layout`` where it has as many, of those in doubt as ``found``, else
+    ``()``.
+    """
     made: list[tuple[str, ...]] = []
     for number, tensor in enumerate(tensors):
         if layout is not None and tensor.is_floating_point() and tensor.ndim == len(layout):
@@ -128,7 +143,8 @@ def series_axes(
         else:
             reading = found.get(number)
             channels = reading.channels if reading is not None else None
-            made.append({1: (ax.N, ax.C, ax.T), 2: (ax.N, ax.T, ax.C)}.get(channels or 0, ()))
+            known = PICTURES if tensor.ndim == 4 else SERIES
+            made.append(known.get(channels or 0, ()))
     return tuple(made)
 
 

@@ -20,7 +20,7 @@ from fluoroscope.model.modes import ForwardTap, ReadTap, TailTap
 from fluoroscope.model.outputs import first_tensor, last_real, main_output
 from fluoroscope.model.positions import Layout, layout_of
 from fluoroscope.model.probe import Probe, cached_probe, remember, structure_of
-from fluoroscope.model.series import AxisWatch, check_reading, is_series, series_axes
+from fluoroscope.model.series import AxisWatch, check_reading, in_doubt, is_series, series_axes
 from fluoroscope.model.subject import Subject
 from fluoroscope.model.walk import every_module
 
@@ -258,7 +258,7 @@ class Study:
             InputError: the network takes its examples along another axis than the first, or the layout does not fit.
         """
         layout, tensors = self.subject.layout, inputs.tensors
-        if inputs.axes or not (layout or any(map(is_series, tensors))):
+        if inputs.axes or not (layout or any(map(in_doubt, tensors))):
             return inputs
         found = self.probe(inputs).readings if layout is None else {}
         axes = series_axes(tensors, found, layout)
@@ -275,9 +275,7 @@ class Study:
     def layout(self, inputs: Inputs, layer: LayerName, shape: tuple[int, ...]) -> Layout | None:
         """How the output (N, ...) of a layer is laid out; None where it has no layout."""
         probe = self.probe(inputs)
-        call = next(
-            (c for c in reversed(probe.calls) if c.name == layer.module and layer.call in (None, c.index)), None
-        )
+        call = probe.called(layer.module, layer.call)
         alike = next((c for c in reversed(probe.calls) if c.shape[1:] == shape[1:]), None)
         if call is not None and alike is not None:
             return call.layout if call.shape[1:] == shape[1:] else alike.layout

@@ -194,7 +194,16 @@ class GradientMap(LayerMap):
 
 
 def layer_layout(study: Study, layer: LayerName, tensor: torch.Tensor, inputs: Inputs) -> Layout:
-    """How a layer's output is laid out. Raises LayerError where it has no positions."""
+    """How a layer's output is laid out. Raises LayerError where it has no positions, or not the examples first."""
+    call = study.probe(inputs).called(layer.module, layer.call)
+    if len(tensor) != inputs.count or (call is not None and call.shape[0] != 1):
+        raise LayerError(
+            f"layer {str(layer)!r} does not keep the examples along its first axis",
+            got=f"an output of shape {tuple(tensor.shape)} for {inputs.count} examples"
+            + (f", {call.shape} for one" if call is not None else ""),
+            expected="(N, ...): sequences with batch_first=True, no windows stacked as examples",
+            remedy="choose another layer, or leave the layer out and one is found",
+        )
     layout = study.layout(inputs, layer, tuple(tensor.shape))
     if layout is None or not layout.maps:
         raise LayerError(
