@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 import fluoroscope as fs
+from fluoroscope.errors import InputError
 from fluoroscope.training.recorder import packed
 from fluoroscope.training.recorder.samples import Samples
 
@@ -316,3 +317,13 @@ def test_two_adversaries_have_norms_of_their_own(clipped: str, tmp_path: Path) -
     rows = [i for i, n in enumerate(history.names) if n.startswith("maker.")]
     total = np.sqrt(np.nansum(history.statistics["gradient/norm"][rows] ** 2, axis=0))
     np.testing.assert_allclose(total, wanted["maker"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("step", [2**70, float("nan"), float("inf"), 1.5, "x"])
+def test_a_step_that_is_no_whole_number_is_refused_and_the_run_goes_on(step: Any, tmp_path: Path) -> None:
+    net = network()
+    with fs.record(net, torch.optim.SGD(net.parameters(), 0.1), "a", tmp_path) as run:
+        with pytest.raises(InputError, match="no whole number"):
+            run.log(loss=1.0, step=step)
+        run.log(loss=2.0, step=torch.tensor(2**62))
+    assert fs.open_runs(tmp_path)["a"].column("loss").steps.tolist() == [2**62]

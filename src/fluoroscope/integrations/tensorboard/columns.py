@@ -72,9 +72,11 @@ class ColumnBuilder:
             number = float(np.frombuffer(data[value.start : value.end], "<f4")[0])
             self._singles.append((self._batches.identity(value.tag, False), place, event.step, number, event.time))
         elif value.kind == "histogram":
-            self._histograms.setdefault(value.tag, []).append((*at, *bucket_histogram(data, value.start, value.end)))
+            buckets = bucket_histogram(data, value.start, value.end)
+            self._histograms.setdefault(value.tag, []).append((*at, *buckets))
         elif value.kind == "image":
-            self._images.setdefault(value.tag, []).append((*at, (encoded_image(data, value.start, value.end),)))
+            picture = encoded_image(data, value.start, value.end)
+            self._images.setdefault(value.tag, []).append((*at, (picture,)))
         elif value.kind == "tensor" and plugin in ("", "scalars", "histograms", "images", "text"):
             self._tensor(data, place, event, value, plugin)
         else:
@@ -89,7 +91,8 @@ class ColumnBuilder:
         elif plugin == "images" and tensor.strings is not None:
             self._images.setdefault(value.tag, []).append((*at, tensor.strings[2:]))  # after width and height
         elif plugin == "histograms" and tensor.strings is None:
-            self._histograms.setdefault(value.tag, []).append((*at, *triple_histogram(tensor.values)))
+            triples = triple_histogram(tensor.values)
+            self._histograms.setdefault(value.tag, []).append((*at, *triples))
         elif plugin in ("", "scalars") and tensor.strings is None and tensor.values.size == 1:
             # without a plugin yet, the metadata may still come; :meth:`into` decides
             identity = self._batches.identity(value.tag, True)

@@ -12,7 +12,6 @@ from fluoroscope.integrations.tensorboard.columns import ColumnBuilder
 from fluoroscope.integrations.tensorboard.crc32c import crc32c_rows, masked
 from fluoroscope.integrations.tensorboard.framing import LONG, TAIL, Frames, intact, split
 from fluoroscope.integrations.tensorboard.records import EventLog, Problem
-from fluoroscope.integrations.tensorboard.wire import Malformed
 from fluoroscope.results import Array
 
 __all__ = ["EventFile"]
@@ -48,6 +47,13 @@ class EventFile:
         """
         log = EventLog()
         data = self._mapped()
+        if len(data) < self.offset:
+            self.torn = 0
+            if self._told != self.offset:
+                self._told = self.offset
+                what = f"the file has {len(data):,} bytes now, fewer than were read of it; more are waited for"
+                log.problems.append(Problem(str(self.path), self.offset, what))
+            return log
         builder = ColumnBuilder(str(self.path), self._plugins)
         trouble = ""
         while True:
@@ -108,7 +114,7 @@ class EventFile:
                 continue
             try:
                 builder.event(data[start : start + length].tobytes(), start)
-            except (Malformed, ValueError, IndexError) as error:
+            except (ValueError, LookupError, ArithmeticError, RecursionError) as error:  # Malformed is a ValueError
                 builder.trouble(start, f"the record is no event: {error}; it is left out")
 
 

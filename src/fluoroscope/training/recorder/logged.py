@@ -10,7 +10,7 @@ import torch
 
 from fluoroscope.errors import InputError
 
-__all__ = ["flattened", "number", "single"]
+__all__ = ["flattened", "number", "single", "whole_step"]
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -33,6 +33,19 @@ def single(name: str, value: torch.Tensor) -> torch.Tensor:
     found = value.detach()
     found = getattr(found, "_local_tensor", found)
     return found.reshape(()).to(torch.float64 if found.device.type != "mps" else torch.float32, copy=True)
+
+
+def whole_step(step: Any) -> int:
+    """A step as a whole number that a file can hold. Raises InputError where it is none."""
+    try:
+        found = int(step)
+        if found == step and -(2**63) <= found < 2**63:
+            return found
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InputError(
+        "the step of a logged value is no whole number", got=_shown(step), expected="an integer of 64 bits"
+    )
 
 
 def number(name: str, value: Any) -> float:

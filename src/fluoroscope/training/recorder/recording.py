@@ -18,7 +18,7 @@ from fluoroscope.results import Array
 from fluoroscope.training.recorder.activations import activations_of
 from fluoroscope.training.recorder.facts import about_model, environment
 from fluoroscope.training.recorder.later import Later
-from fluoroscope.training.recorder.logged import flattened, number, single
+from fluoroscope.training.recorder.logged import flattened, number, single, whole_step
 from fluoroscope.training.recorder.machine import Pace, memory
 from fluoroscope.training.recorder.notes import notes_of, unstepped, update_norm
 from fluoroscope.training.recorder.optimizer_watch import Measured, OptimizerWatch
@@ -201,12 +201,12 @@ class Recording(OnRequest):
         """Write values at the current step: numbers, or tensors of one entry (from an accelerator without waiting).
 
         Raises:
-            InputError: a value is no single number.
+            InputError: a value is no single number, or the step no whole one.
         """
         given = flattened({**(values or {}), **named})
         if self._writer is None or not given:
             return
-        at, time = self.step if step is None else int(step), clock.time()
+        at, time = self.step if step is None else whole_step(step), clock.time()
         tensors = {n: single(n, v) for n, v in given.items() if isinstance(v, torch.Tensor)}
         numbers = {n: v if n in tensors else number(n, v) for n, v in given.items()}
         writer = self._writer
