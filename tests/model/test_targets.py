@@ -17,8 +17,8 @@ from fluoroscope.model.tasks import Detection, Similarity, Token
 CLASSES = ["cat, tabby", "dog", "dog house"]
 
 
-def pick(wanted: Any, output: torch.Tensor) -> Any:
-    return Target(wanted, len(output), lambda i: CLASSES[i] if i < 3 else str(i), CLASSES).pick(output)
+def pick(wanted: Any, output: torch.Tensor, classes: Any = CLASSES) -> Any:
+    return Target(wanted, len(output), lambda i: CLASSES[i] if i < 3 else str(i), classes).pick(output)
 
 
 OUTPUT = torch.tensor([[0.1, 3.0, 0.2], [5.0, -1.0, 0.3]])
@@ -52,7 +52,7 @@ def test_labels_are_class_names() -> None:
 
 
 def test_outputs_of_other_ranks() -> None:
-    assert pick("predicted", torch.tensor([1.5, -2.0])).scores.tolist() == [1.5, -2.0]
+    assert pick("predicted", torch.tensor([1.5, -2.0]), None).scores.tolist() == [1.5, -2.0]
     tokens = torch.arange(12.0).reshape(1, 4, 3)
     assert pick("predicted", tokens).scores.tolist() == [11.0]  # the last position
     dense = torch.arange(24.0).reshape(1, 3, 2, 4)
@@ -85,7 +85,7 @@ def test_mistakes(wanted: Any, said: str) -> None:
 
 def test_nan_scores() -> None:
     with pytest.raises(NumericalError, match="1 of 2 scores"):
-        pick(1, torch.tensor([[0.0, float("nan")], [0.0, 1.0]]))
+        pick(1, torch.tensor([[0.0, float("nan")], [0.0, 1.0]]), None)
 
 
 def test_the_main_output_is_found() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ from fluoroscope.errors import InputError, ModelError, OptionError, nearest
 if TYPE_CHECKING:
     import torch
 
+    from fluoroscope.methods.base import Method
     from fluoroscope.model.inputs import Inputs
     from fluoroscope.model.subject import Subject
 
-__all__ = ["DTYPES", "Network", "keyword"]
+__all__ = ["DTYPES", "Network", "check_layers", "keyword"]
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 PARTLY = "pass strict=False"
@@ -147,6 +149,16 @@ class Network:
                 f"{self.classes} holds no names", expected="one name per line, in the order of the outputs"
             )
         return names
+
+
+def check_layers(subject: Subject, methods: Iterable[Method]) -> None:
+    """Compare the layers that ``methods`` name with the network's, before any input is read. Raises LayerError."""
+    from fluoroscope.model.study import Study
+
+    for method in methods:
+        for given in (getattr(method, "layer", None), getattr(method, "at", None)):
+            for name in (given,) if isinstance(given, str) else given or ():
+                Study(subject).layer(name)
 
 
 def keyword(text: str, option: str) -> tuple[str, Any]:

@@ -131,7 +131,21 @@ class Pictures:
                 expected="--preprocess NAME, or --mean and --std together",
                 remedy="--preprocess imagenet is the usual one for ImageNet networks",
             )
-        return dataclasses.replace(base, **self._changes(subject))
+        changes = self._changes(subject)
+        self._check_scaling({"mean": base.mean, "std": base.std, "channels": base.channels, **changes})
+        return dataclasses.replace(base, **changes)
+
+    def _check_scaling(self, values: dict[str, Any]) -> None:
+        """Say which flags are missing where the channels are asked for, and not how they are scaled."""
+        channels = values["channels"]
+        if self.channels is None or {len(values["mean"]), len(values["std"])} <= {1, channels}:
+            return
+        raise OptionError(
+            f"it is not said how pictures of {channels} channel{'s' * (channels != 1)} are scaled",
+            got=f"--channels {channels}, and a mean and standard deviation of {len(values['mean'])} channels",
+            expected="--mean and --std beside it, the training's, with a number for each channel",
+            remedy="--preprocess unit where the training divided by 255 only",
+        )
 
     def _changes(self, subject: Subject) -> dict[str, Any]:
         changes: dict[str, Any] = {}
@@ -163,9 +177,10 @@ def _arrays(file: Path) -> Any:
         loaded = np.load(file, allow_pickle=False)
         found = dict(loaded) if hasattr(loaded, "files") else loaded
     except Exception as error:  # broken zips and broken headers come as many kinds
+        pickled = isinstance(error, ValueError) and "pickle" in str(error)
         raise InputError(
             f"{file} can't be read as arrays",
-            got=f"{type(error).__name__}: {error}",
+            got="neither numbers nor an archive of them" if pickled else f"{type(error).__name__}: {error}",
             expected="a .npy or .npz file of numbers (N, ...)",
         ) from error
     return found

@@ -76,12 +76,12 @@ def _check(name: str, value: Any, hint: Any, meta: Any) -> None:
     for number in () if Any in kinds else value if isinstance(value, (tuple, list)) else (value,):
         if isinstance(number, bool) or not isinstance(number, (int, float, Real)):
             continue
-        check_number(name, float(number), low, high)
+        check_number(name, number, low, high)
     if meta.get("check") is not None:
         meta["check"](name, value)
 
 
-def check_number(name: str, number: float, low: float | None = None, high: float | None = None) -> None:
+def check_number(name: str, number: Any, low: float | None = None, high: float | None = None) -> None:
     """Refuse NaN, infinity and what is out of range. Raises OptionError."""
     if not math.isfinite(number):
         raise OptionError(f"{name} is not finite", got=number, expected=_bounds(low, high) or "a finite number")

@@ -11,7 +11,8 @@ from fluoroscope.methods.base import DEFAULT_BATCH, Batch, Method, provenance
 from fluoroscope.methods.progress import Progress
 from fluoroscope.methods.sharing import SharedTape, SharingMethod, shared_tape
 from fluoroscope.model.inputs import Inputs
-from fluoroscope.model.study import LayerName, Study, out_of_memory
+from fluoroscope.model.memory import out_of_memory
+from fluoroscope.model.study import LayerName, Study
 from fluoroscope.model.subject import Subject
 from fluoroscope.model.targets import Target, TargetLike
 from fluoroscope.results import Attribution, joined

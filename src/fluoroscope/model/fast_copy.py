@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.memory import out_of_memory
 from fluoroscope.model.modes import ForwardTap
 from fluoroscope.model.outputs import last_real, main_output
-from fluoroscope.model.study import Study, out_of_memory
+from fluoroscope.model.study import Study
 
 __all__ = ["FastCopy", "close"]
 

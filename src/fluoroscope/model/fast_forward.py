@@ -17,12 +17,13 @@ from torch import nn
 from fluoroscope.errors import NotApplicable
 from fluoroscope.model.fast_copy import FastCopy, close
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.memory import out_of_memory
 from fluoroscope.model.modes import ForwardTap
 from fluoroscope.model.outputs import main_output
 from fluoroscope.model.program.compiling import Unsupported, compiled
 from fluoroscope.model.program.operations import recorded
 from fluoroscope.model.program.runner import Runner
-from fluoroscope.model.study import Study, out_of_memory
+from fluoroscope.model.study import Study
 
 __all__ = ["PRECISION", "PRECISIONS", "ROUGH", "FastForward", "ModuleForward", "halves", "told_apart"]
 

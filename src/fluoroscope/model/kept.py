@@ -22,11 +22,12 @@ from torch import nn
 
 from fluoroscope.errors import FluoroscopeError
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.memory import out_of_memory
 from fluoroscope.model.program.compiling import Unsupported
 from fluoroscope.model.program.operations import Operations, recorded
 from fluoroscope.model.program.surroundings import HOOKS
 from fluoroscope.model.program.unchanged import Unchanged, Unseen, undisturbed
-from fluoroscope.model.study import Study, out_of_memory
+from fluoroscope.model.study import Study
 
 __all__ = ["Kept", "forget_programs", "kept", "near", "recorded_ends"]
 

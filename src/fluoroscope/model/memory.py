@@ -12,7 +12,15 @@ import torch
 
 from fluoroscope.results import Array
 
-__all__ = ["dense", "memory_of", "stride_of"]
+__all__ = ["dense", "memory_of", "out_of_memory", "stride_of"]
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on any device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    told = ("not enough memory", "out of memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in told)
 
 
 def stride_of(shape: Sequence[int], most: int) -> int:

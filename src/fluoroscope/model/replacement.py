@@ -19,6 +19,7 @@ import torch
 from fluoroscope.model.fast_copy import close
 from fluoroscope.model.fast_forward import ROUGH, FastForward, ModuleForward, halves, told_apart
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.memory import out_of_memory
 from fluoroscope.model.outputs import main_output
 from fluoroscope.model.program.compiling import Unsupported, compiled
 from fluoroscope.model.program.incremental import Incremental
@@ -26,7 +27,7 @@ from fluoroscope.model.program.operations import Operations, recorded
 from fluoroscope.model.program.patches import Clean, Place
 from fluoroscope.model.program.reach import Numbers
 from fluoroscope.model.program.regions import Regions
-from fluoroscope.model.study import Study, out_of_memory
+from fluoroscope.model.study import Study
 
 __all__ = ["Answer", "Replacement"]
 

@@ -14,8 +14,10 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from fluoroscope.errors import FluoroscopeError, InputError, LayerError, ModelError, NumericalError, nearest
+from fluoroscope.model.fitting import fitting
 from fluoroscope.model.guard import Guard, seed_all
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.memory import out_of_memory
 from fluoroscope.model.modes import ForwardTap, ReadTap, TailTap
 from fluoroscope.model.outputs import first_tensor, last_real, main_output
 from fluoroscope.model.positions import Layout, layout_of
@@ -24,7 +26,7 @@ from fluoroscope.model.series import AxisWatch, check_reading, in_doubt, is_seri
 from fluoroscope.model.subject import Subject
 from fluoroscope.model.walk import every_module
 
-__all__ = ["LayerName", "Study", "out_of_memory"]
+__all__ = ["LayerName", "Study"]
 
 
 class LayerName(str):
@@ -154,7 +156,7 @@ class Study:
             raise InputError(
                 f"the network failed on this input: {type(error).__name__}",
                 got=f"{inputs.count} example{'s' * (inputs.count != 1)} of shape {shapes}; {text}",
-                remedy=_fitting(self.module, inputs.main),
+                remedy=fitting(self.module, inputs.main, text),
             ) from error
 
     def scored(self, inputs: Inputs, watch: ForwardTap | TailTap | None = None) -> tuple[Any, torch.Tensor]:
@@ -280,24 +282,3 @@ class Study:
         if call is not None and alike is not None:
             return call.layout if call.shape[1:] == shape[1:] else alike.layout
         return layout_of(shape, tuple(inputs.main.shape), inputs.axes_of(inputs.main))
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on any device."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    told = ("not enough memory", "out of memory", "can't allocate memory")
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in told)
-
-
-def _fitting(module: nn.Module, given: torch.Tensor) -> str:
-    """What to change in an input on which the forward failed: what the first convolution says of axes and channels."""
-    conv = next((m for m in module.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))), None)
-    if conv is not None and given.is_floating_point():
-        axes, channels = len(conv.kernel_size) + 2, conv.in_channels
-        wanted = f"its first {type(conv).__name__} takes {channels} channel{'s' * (channels != 1)}"
-        if given.ndim < axes:
-            return f"{wanted} and {axes} axes, (N, C, ...), examples first: add those missing, x[None] for one example"
-        if given.ndim == axes and given.shape[1] != channels:
-            return f"{wanted}, the input has {given.shape[1]}: convert it (--channels {channels} for pictures)"
-    return "check shape, channels, scaling and number of inputs"

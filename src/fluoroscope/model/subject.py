@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from fluoroscope.arguments import checked
-from fluoroscope.errors import ModelError, nearest
+from fluoroscope.errors import ModelError, OptionError, nearest
 from fluoroscope.model.walk import each_module, every_module
 
 __all__ = ["Subject", "as_subject", "fingerprint"]
@@ -54,6 +54,8 @@ class Subject:
     channels: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        if self.classes is not None:
+            object.__setattr__(self, "classes", _names(self.classes))  # a frozen record
         given: Any = self.model
         if self.layout is not None and self.layout not in LAYOUTS:
             raise ModelError(
@@ -119,6 +121,19 @@ class Subject:
 def as_subject(model: nn.Module | Subject) -> Subject:
     """``model`` itself where it is a Subject, else wrapped."""
     return model if isinstance(model, Subject) else Subject(model)
+
+
+def _names(classes: Any) -> Sequence[str]:
+    """Names of classes as a sequence. Raises OptionError where they are none."""
+    if isinstance(classes, (list, tuple)):
+        return classes
+    if isinstance(classes, (str, bytes, Mapping)) or not isinstance(classes, Iterable):
+        raise OptionError(
+            "fs.Subject: classes are names, one for each output",
+            got=f"{classes!r}, of type {type(classes).__name__}",
+            expected="a list such as ['cat', 'dog'], in the order of the outputs",
+        )
+    return tuple(classes)
 
 
 def _first_tensor(module: nn.Module) -> torch.Tensor:

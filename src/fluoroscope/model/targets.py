@@ -32,7 +32,8 @@ import numpy as np
 import torch
 
 from fluoroscope.arguments import checked
-from fluoroscope.errors import NumericalError, TargetError, nearest
+from fluoroscope.errors import FluoroscopeError, InputError, NumericalError, TargetError, nearest
+from fluoroscope.model.memory import out_of_memory
 from fluoroscope.model.tasks import Detection, Token
 
 __all__ = ["Picked", "Region", "RowTarget", "Target", "TargetLike", "class_scores"]
@@ -187,7 +188,8 @@ class Target:
         """The scores of this target in ``output``, the network's scores for a batch.
 
         Raises:
-            TargetError: an index out of range, or a mask, direction or callable that does not fit.
+            TargetError: an index out of range, a mask, direction or callable that does not fit, a callable that fails.
+            InputError: more or fewer names of classes than outputs.
             NumericalError: NaN among the scores that were asked for.
         """
         if not isinstance(self.wanted, (str, np.ndarray)):
@@ -199,6 +201,7 @@ class Target:
             )
         else:
             picked = self._classes(class_scores(output))
+            self._check_names(output)
         if not bool(torch.isfinite(picked.scores).all()):
             bad = int((~torch.isfinite(picked.scores)).sum())
             raise NumericalError(
@@ -206,6 +209,19 @@ class Target:
                 got=f"{bad} of {picked.scores.numel()} scores NaN or infinite",
             )
         return picked
+
+    def _check_names(self, output: torch.Tensor) -> None:
+        """Names that are not those of the outputs would be told of others. Tokens may have more scores than names."""
+        if self.classes is None or output.ndim == 3:
+            return
+        names, count = len(self.classes), class_scores(output).shape[1]
+        if names != count:
+            raise InputError(
+                "the names of classes are not those of this network's outputs",
+                got=f"{names:,} {'name' if names == 1 else 'names'}",
+                expected=f"{count:,}, one for each output, in their order",
+                remedy="fs.Subject(model, classes=[...]), or none",
+            )
 
     def _labels(self, count: int, each: int) -> tuple[tuple[str, ...], ...]:
         """Labels of ``count`` scores of a target that is no class, ``each`` per example."""
@@ -240,7 +256,7 @@ class Target:
         if isinstance(wanted, torch.Tensor):
             return self._weighted(output, wanted)
         expected = (len(output), len(self.rows))  # detections are no tensor with a row per example
-        scores = (wanted.of(self.rows, self.total) if isinstance(wanted, RowTarget) else wanted)(whole)
+        scores = self._called(wanted, whole)
         if not isinstance(scores, torch.Tensor) or scores.ndim not in (1, 2) or len(scores) not in expected:
             got = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
             raise TargetError(
@@ -249,6 +265,22 @@ class Target:
                 expected=f"a tensor ({len(output)},) or ({len(output)}, K)",
             )
         return scores
+
+    def _called(self, wanted: Any, whole: Any) -> Any:
+        """What a function of the user's makes of the whole output; its error is told as its own."""
+        try:
+            return (wanted.of(self.rows, self.total) if isinstance(wanted, RowTarget) else wanted)(whole)
+        except FluoroscopeError:
+            raise
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            shape = f" {tuple(whole.shape)}" if isinstance(whole, torch.Tensor) else ""
+            raise TargetError(
+                f"the target's function failed: {type(error).__name__}",
+                got=f"{self.description}, called with the network's output, {type(whole).__name__}{shape}: {error}",
+                expected="a function of the whole output that returns scores (N,) or (N, K)",
+            ) from error
 
     def _region(self, output: torch.Tensor, region: Region) -> torch.Tensor:
         category = int(region.category)
@@ -301,12 +333,14 @@ def _class_number(name: str, classes: Sequence[str] | None) -> int:
     loose = [i for i, c in enumerate(names) if name.lower() in [part.strip().lower() for part in c.split(",")]]
     if len(loose) == 1:
         return loose[0]
+    if re.fullmatch(r"top-?\d+", name):
+        raise TargetError("no number of classes that can be shown", got=name, expected="top1, top2, ...")
     raise TargetError(
         "no class of that name" if names else "the target is a name, and the names of the classes are not known",
         got=name,
         expected="'predicted', 'top5', a class number, or a class name" + _listed(names),
         nearest=nearest(name, names),
-        remedy=None if names else "give them: fs.Subject(model, classes=[...])",
+        remedy=None if names else "give them: fs.Subject(model, classes=[...]), or --classes FILE",
     )
 
 

@@ -25,7 +25,6 @@ from fluoroscope.results.record import REGISTRY, Array, Record
 FORMAT = 1
 KEY = "fluoroscope"
 SUFFIX = ".fluo"
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf", ".html")
 
 
 @contextlib.contextmanager
@@ -73,10 +72,11 @@ def save(result: Record, path: str | Path) -> Path:
 
     target = Path(path)
     target = target if target.suffix else target.with_suffix(SUFFIX)
-    if target.suffix.lower() in PICTURES:
+    if target.suffix.lower() != SUFFIX:
         raise ResultFileError(
-            f"{target.name} would be a file of numbers under the name of a picture or page",
-            expected=f"a name that ends in {SUFFIX}",
+            f"{target.name}: results are saved as {SUFFIX} files, of numbers and text",
+            got=f"a name that ends in {target.suffix}",
+            expected=f"{target.name}{SUFFIX}, or a name without an ending",
             remedy="for a picture result.plot().savefig(path), for a page result.to_html(path)",
         )
     arrays: dict[str, Array] = {}

@@ -96,11 +96,15 @@ def record(
             raise InputError(
                 "fs.record watches optimizers", got=type(each).__name__, expected="a torch.optim.Optimizer"
             )
-    if run is not None and not isinstance(run, str):
-        raise OptionError("fs.record: option 'run' is no name", got=repr(run), expected="text")
-    if samples_per_step is not None and not samples_per_step > 0:
+    _check_name(run)
+    if activations not in (True, False, "eager"):
         raise OptionError(
-            "fs.record: option 'samples_per_step' is out of range", got=samples_per_step, expected="more than 0"
+            "fs.record: option 'activations' has no such choice", got=activations, expected="True, False or 'eager'"
+        )
+    number = isinstance(samples_per_step, (int, float)) and not isinstance(samples_per_step, bool)
+    if samples_per_step is not None and not (number and 0 < samples_per_step < float("inf")):
+        raise OptionError(
+            "fs.record: option 'samples_per_step' is out of range", got=samples_per_step, expected="a number above 0"
         )
     settings = Settings(
         every=every,
@@ -119,6 +123,20 @@ def record(
     return Recording(
         model, optimizers, settings, part, begin, scaler, samples_per_step=samples_per_step, curvature=curvature
     )
+
+
+def _check_name(run: str | None) -> None:
+    """A run has a name, not a path: its folder lies in ``dir`` whatever it is called."""
+    if run is not None and not isinstance(run, str):
+        raise OptionError("fs.record: option 'run' is no name", got=repr(run), expected="text")
+    parts = (run or "").replace("\\", "/").split("/")
+    if run is not None and (".." in parts or (len(parts) > 1 and not parts[0])):
+        folder, name = run.replace("\\", "/").rpartition("/")[::2]
+        raise OptionError(
+            "fs.record: option 'run' is a name, not a path: the run's folder lies in dir",
+            got=run,
+            remedy=f"run={(name.strip('.') or 'baseline')!r}, dir={folder or '..'!r}",
+        )
 
 
 class _Beginning:

@@ -12,8 +12,9 @@ import torch
 from fluoroscope.errors import OptionError
 from fluoroscope.methods.attributing import to_numpy
 from fluoroscope.model.inputs import Inputs
+from fluoroscope.model.memory import out_of_memory
 from fluoroscope.model.outputs import probabilities
-from fluoroscope.model.study import Study, out_of_memory
+from fluoroscope.model.study import Study
 from fluoroscope.model.targets import Target, class_scores
 from fluoroscope.results import Array
 

@@ -9,7 +9,7 @@ import click
 
 from fluoroscope.cli.console import Console, printable
 from fluoroscope.cli.files import check_writable, safe_names, write_figure, write_result
-from fluoroscope.cli.network import Network
+from fluoroscope.cli.network import Network, check_layers
 from fluoroscope.cli.options import (
     Command,
     answer_options,
@@ -59,7 +59,9 @@ def command(
 
     check_writable(out / "activations.png")
     method = settings.one(Activations, layer=layers or None)
-    subject, data = pictures.prepared(network.load(model, console), console)
+    bare = network.load(model, console)
+    check_layers(bare, [method])
+    subject, data = pictures.prepared(bare, console)
     with console.progress():
         found: FeatureMaps = method(subject, data)
     paths = _write(found, out)

@@ -9,7 +9,7 @@ import click
 
 from fluoroscope.cli.console import Console, printable
 from fluoroscope.cli.files import check_writable, write_figure, write_result
-from fluoroscope.cli.network import Network
+from fluoroscope.cli.network import Network, check_layers
 from fluoroscope.cli.options import (
     Command,
     answer_options,
@@ -83,7 +83,9 @@ def command(
     chosen = settings.methods(
         [find_method(name, Attribution) for name in dict.fromkeys(methods or DEFAULT)], layer=layer
     )
-    subject, data = pictures.prepared(network.load(model, console), console)
+    bare = network.load(model, console)
+    check_layers(bare, chosen)
+    subject, data = pictures.prepared(bare, console)
     network.check_names(subject, data)
     with console.progress():
         best = rank(subject, data)

@@ -9,7 +9,7 @@ import click
 
 from fluoroscope.cli.console import Console, printable
 from fluoroscope.cli.files import check_writable
-from fluoroscope.cli.network import Network
+from fluoroscope.cli.network import Network, check_layers
 from fluoroscope.cli.options import (
     Command,
     answer_options,
@@ -74,6 +74,7 @@ def command(
     classes = [find_method(name) for name in named] or report_methods()
     chosen = settings.methods(classes)
     bare = network.load(model, console)
+    check_layers(bare, chosen)
     subject = pictures.dressed(bare)
     for text in pictures.assumed(bare, subject):
         console.note(f"note: {text}")

@@ -11,7 +11,7 @@ import click
 
 from fluoroscope.cli.console import Console, printable
 from fluoroscope.cli.files import check_writable, write_figure, write_result
-from fluoroscope.cli.network import Network
+from fluoroscope.cli.network import Network, check_layers
 from fluoroscope.cli.options import (
     Command,
     answer_options,
@@ -100,7 +100,9 @@ def command(
     own, settings = _for_checks(settings, checks)
     asked = [_check(name, **{**common, **own.get(name, {})}) for name in dict.fromkeys(checks)]
     chosen = settings.methods([find_method(name, Attribution) for name in dict.fromkeys(methods or DEFAULT)])
-    subject, data = pictures.prepared(network.load(model, console), console)
+    bare = network.load(model, console)
+    check_layers(bare, chosen)
+    subject, data = pictures.prepared(bare, console)
     network.check_names(subject, data)
     known = None if masks is None else _masks(masks, data.count)
     with console.progress():

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from fluoroscope.model.capture import Tape, gradients
+from fluoroscope.model.memory import out_of_memory
 from fluoroscope.model.source import Source
-from fluoroscope.model.study import Study, out_of_memory
+from fluoroscope.model.study import Study
 from fluoroscope.model.targets import Picked, Target
 
 __all__ = ["Rows"]

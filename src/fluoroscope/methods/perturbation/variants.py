@@ -16,7 +16,8 @@ from fluoroscope.model.fast_copy import CONVOLUTIONS, close
 from fluoroscope.model.fast_forward import ROUGH, FastForward, told_apart
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.masked import Masked
-from fluoroscope.model.study import Study, out_of_memory
+from fluoroscope.model.memory import out_of_memory
+from fluoroscope.model.study import Study
 from fluoroscope.results import Array
 
 __all__ = ["Variants"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from fluoroscope.model.loading.saved_file import existing_file
 from fluoroscope.model.subject import Subject
 
 __all__ = ["load_keras"]
+
+HDF = b"\x89HDF\r\n\x1a\n"
 
 
 def load_keras(request: Request) -> Subject:
@@ -30,6 +33,7 @@ def load_keras(request: Request) -> Subject:
     """
     file = existing_file(request.name)
     arguments = request.only("custom_objects")
+    _check_kind(file)
     keras = _keras_on_torch()
     custom = dict(arguments.get("custom_objects") or {})
     if file.suffix == ".h5":
@@ -43,6 +47,18 @@ def load_keras(request: Request) -> Subject:
     shape = getattr(model, "input_shape", None)
     known = isinstance(shape, tuple) and all(isinstance(s, int) for s in shape[1:])
     return Subject(model.eval(), name=file.stem, input_shape=tuple(shape[1:]) if known and shape else None)
+
+
+def _check_kind(file: Path) -> None:
+    """Say that a file is none of Keras before its package is asked for. Raises ModelError."""
+    with file.open("rb") as handle:
+        hdf = handle.read(len(HDF)) == HDF
+    if not hdf and not zipfile.is_zipfile(file):
+        raise ModelError(
+            f"{file.name} is not a Keras file",
+            got="a file that is neither a zip archive nor HDF5, or not all of one",
+            expected="a .keras or .h5 file that model.save wrote",
+        )
 
 
 def _keras_on_torch() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import torch
@@ -35,6 +36,8 @@ def load_exported(request: Request) -> Subject:
     """
     file = existing_file(request.name)
     request.only()
+    if not zipfile.is_zipfile(file):
+        raise _not_exported(file, "a file that is no zip archive, or not all of one")
     if not request.trust:
         raise ModelError(
             f"{file.name} was not opened: reading a .pt2 file can run code that is stored in it",
@@ -44,12 +47,16 @@ def load_exported(request: Request) -> Subject:
     try:
         module = torch.export.load(str(file)).module()
     except Exception as error:  # unzipping, unpickling and rebuilding the graph each raise their own
-        raise ModelError(
-            f"{file.name} is not a program of torch.export that torch {torch.__version__} can read",
-            got=f"{type(error).__name__}: {error}",
-            expected="a file written by torch.export.save",
-        ) from error
+        raise _not_exported(file, f"{type(error).__name__}: {error}") from error
     return Subject(module, name=file.stem, notes=("an exported program: its layers are flat operations",))
+
+
+def _not_exported(file: Path, got: str) -> ModelError:
+    return ModelError(
+        f"{file.name} is not a program of torch.export that torch {torch.__version__} can read",
+        got=got,
+        expected="a file written by torch.export.save",
+    )
 
 
 def load_onnx(request: Request) -> Subject:

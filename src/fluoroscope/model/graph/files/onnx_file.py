@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fluoroscope.errors import ModelError
+from fluoroscope.model.graph.files.message import is_message
 from fluoroscope.model.loading.importing import import_library
 from fluoroscope.model.loading.saved_file import existing_file
 from fluoroscope.results.model_graph import GraphTensor
@@ -115,10 +116,12 @@ def arrays_of(path: str | Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def _loaded(path: str | Path) -> tuple[Any, Path, Any]:
     """The onnx package, the file, and what it holds, every weight's size checked."""
-    onnx = import_library("onnx", "an ONNX file", "onnx")
     file = existing_file(str(path))
     if file.stat().st_size > LARGEST:
         raise ModelError(f"{file.name} is larger than an ONNX file can be", got=f"{file.stat().st_size:,} bytes")
+    if not is_message(file):
+        raise _broken(file, "bytes that are no ONNX message, or not all of one")
+    onnx = import_library("onnx", "an ONNX file", "onnx")
     try:
         model = onnx.load(str(file), load_external_data=False)
     except Exception as error:  # protobuf raises its own
