@@ -24,7 +24,7 @@ from fluoroscope.model.inputs import Inputs, check_texts, prepare_inputs
 from fluoroscope.model.subject import Subject, as_subject, fingerprint
 from fluoroscope.model.targets import TargetLike
 from fluoroscope.model.texts import are_texts
-from fluoroscope.render.page import PanelError, Section, page, write_page
+from fluoroscope.render.page import PanelError, Section, page, page_name, write_page
 from fluoroscope.render.template import template
 from fluoroscope.results import Result
 
@@ -85,6 +85,7 @@ def report(
         ResultFileError: the page can't be written.
     """
     template()  # where the page was never built, say so before anything is computed
+    page_name(out)
     made = assemble(model, inputs, target=target, methods=methods, extra=extra, title=title, limit=limit, loss=loss)
     return made.write(out)
 
@@ -220,8 +221,9 @@ def first_inputs(inputs: Any, subject: Subject, limit: int) -> tuple[Inputs, str
         InputError: the inputs can't be read or do not fit the network.
         OptionError: the limit is below 1.
     """
-    if limit < 1:
-        raise OptionError("limit must be at least 1", got=limit)
+    given: Any = limit
+    if not isinstance(given, int) or given < 1:
+        raise OptionError("limit must be at least 1", got=given, expected="a whole number")
     check_texts(inputs, subject)
     texts = subject.tokenizer is not None and are_texts(inputs)
     if texts and not isinstance(inputs, str):
@@ -247,6 +249,10 @@ def _checked_extra(extra: Mapping[Phase, Sequence[Result]]) -> Mapping[Phase, Se
                 expected=", ".join(PHASES),
                 nearest=nearest(str(phase), PHASES),
             )
+    given: list[Any] = [result for results in extra.values() for result in results]
+    wrong = next((result for result in given if not isinstance(result, Result)), None)
+    if wrong is not None:
+        raise OptionError("extra adds results to a phase", got=type(wrong).__name__, expected='{"during": [history]}')
     return extra
 
 

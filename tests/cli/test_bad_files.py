@@ -81,3 +81,31 @@ def test_the_program_as_a_module(module: str, tmp_path: Path) -> None:
         capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": SOURCE}, check=True,
     )  # fmt: skip
     assert done.stdout.startswith("fluoroscope ")
+
+
+def test_event_files_of_which_nothing_can_be_read_make_no_run(run, tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/events.out.tfevents.1").write_bytes(JUNK)
+    result = run("import", tmp_path / "logs", "--dir", tmp_path / "runs")
+    assert result.exit_code == 5
+    assert "nothing could be read" in one_error(result, "FS-INPUT")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_checks_of_known_objects_ask_for_masks_at_once(run, model, tmp_path):
+    result = run(
+        "trust", model, "--images", tmp_path / "not there", "--check", "localization", "--out", tmp_path / "out"
+    )
+    assert "--masks FILE.npy" in one_error(result, "FS-OPTION")
+
+
+def test_a_shape_that_does_not_fit_is_told(run, model):
+    assert "takes 3 channels, the input has 4" in one_error(
+        run("layers", model, "--input-shape", "4,16,16"), "FS-INPUT"
+    )
+
+
+def test_a_page_has_the_name_of_a_page(run, model, photos, tmp_path):
+    result = run("report", model, "--images", photos, "--out", tmp_path / "report.txt")
+    assert "report.txt.html" in one_error(result, "FS-FILE")
+    assert not list(tmp_path.glob("*.txt"))

@@ -158,3 +158,65 @@ def test_a_dense_layer_tells_the_size_of_pictures(side: int, told: str) -> None:
     deep = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 14 * 14, 2))
     with pytest.raises(InputError, match=r"a dense layer takes 784 numbers and is given 1,296: .*--size PIXELS"):
         fs.Saliency()(deep, torch.rand(2, 3, 20, 20))
+
+
+def a_graph_or_a_map() -> tuple[Any, Any]:
+    return fs.Architecture()(network(), images(1)), fs.Saliency()(network(), images(1))
+
+
+GIVEN: dict[str, tuple[Any, str]] = {
+    "methods that are none": (lambda p: fs.explain(network(), images(1), None), "methods are named"),
+    "pictures of several shapes": (lambda p: fs.Saliency()(network(), [images(1)[0], torch.rand(3, 5, 5)]), "ragged"),
+    "no path of a result": (lambda p: fs.open_result(None), "this is no path"),
+    "no path of runs": (lambda p: fs.open_runs(5), "this is no path"),
+    "a folder for a result": (lambda p: a_graph_or_a_map()[1].save(p), "is a folder"),
+    "no path to save to": (lambda p: a_graph_or_a_map()[1].save(None), "this is no path"),
+    "a limit in words": (lambda p: fs.report(network(), images(1), p / "r.html", limit="ten"), "limit must be"),
+    "extra of numbers": (
+        lambda p: fs.report(network(), None, p / "r.html", extra={"during": [3]}),
+        "extra adds results",
+    ),
+    "a page called text": (lambda p: fs.report(network(), images(1), p / "r.txt"), "a page under the name of"),
+    "a size without points": (lambda p: a_graph_or_a_map()[1].resized(0, 5), "height is a number of points"),
+    "a size in words": (lambda p: fs.ImagePreprocess(size="a"), "size is no size"),
+    "no mean": (lambda p: fs.ImagePreprocess(mean=None), "mean are numbers"),
+    "a webhook without an address": (lambda p: fs.Webhook(5), "http or https"),
+    "a watcher's pace in words": (lambda p: fs.Watcher(None, every="a"), "watcher's options"),
+    "names of checks": (lambda p: fs.check_trust("saliency", network(), images(1), checks=["deletion"]), "no check"),
+    "no batch": (lambda p: fs.check_trust("saliency", network(), images(1), batch_size=0), "batch_size"),
+    "a verdict of numbers": (lambda p: fs.with_verdict(1, 2), "from a scorecard to an attribution"),
+    "a map as a graph": (lambda p: fs.write_graph(a_graph_or_a_map()[1], p / "g.svg"), "this is no graph"),
+    "a background of text": (lambda p: fs.KernelSHAP(background="x"), "option 'background': not data"),
+    "baselines of text": (lambda p: fs.ExpectedGradients(baselines="x"), "option 'baselines': not data"),
+    "a preprocess of numbers": (lambda p: fs.Subject(network(), preprocess=5), "preprocess is a function"),
+    "a shape of text": (lambda p: fs.Subject(network(), input_shape="abc"), "input_shape is the shape"),
+    "a shape that does not fit": (lambda p: fs.LayerTable(input_shape=(4, 16, 16))(network()), "failed on this input"),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_else_is_given_wrongly_is_told(name: str, tmp_path: Path) -> None:
+    work, told = GIVEN[name]
+    with pytest.raises(fs.FluoroscopeError, match=told):
+        work(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tokenizer_that_fails_is_told() -> None:
+    def broken(text: str) -> list[int]:
+        raise ZeroDivisionError(text)
+
+    with pytest.raises(InputError, match="the tokenizer failed") as caught:
+        fs.Saliency()(fs.Subject(Words(), tokenizer=broken), ["good morning"])
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_layer_may_be_given_as_a_module() -> None:
+    model = network()
+    for method in (fs.GradCAM, fs.EigenCAM, fs.GuidedGradCAM):
+        found = method(layer=model.stem)(model, images(1), target=1)
+        np.testing.assert_array_equal(found.values, method(layer="stem")(model, images(1), target=1).values)
+        assert found.meta["layer"] == "stem"
+        assert found.meta["options"]["layer"] == "Sequential"
+    with pytest.raises(fs.FluoroscopeError, match="not part of the network"):
+        fs.GradCAM(layer=nn.ReLU())(model, images(1))

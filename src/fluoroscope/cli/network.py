@@ -157,7 +157,7 @@ def check_layers(subject: Subject, methods: Iterable[Method]) -> None:
 
     for method in methods:
         for given in (getattr(method, "layer", None), getattr(method, "at", None)):
-            for name in (given,) if isinstance(given, str) else given or ():
+            for name in (given,) if isinstance(given, str) else given if isinstance(given, (tuple, list)) else ():
                 Study(subject).layer(name)
 
 

@@ -66,6 +66,7 @@ class Importer:
         self._writers: dict[str, RunWriter] = {}
         self._ends: dict[str, float] = {}
         self.done: dict[str, Imported] = {}
+        self._unread: dict[str, tuple[str, EventLog, str]] = {}
         self._wandb = _wandb_files(self.source)
         self._events = (
             LogFolder(self.source, check=check, keep=False) if not self._wandb or _has_events(self.source) else None
@@ -83,7 +84,17 @@ class Importer:
         return sum(d.points for d in self.done.values()) - before
 
     def close(self) -> list[Imported]:
-        """End every run, and tell what became of it."""
+        """End every run, and tell what became of it. Raises InputError where nothing at all could be read."""
+        unread = {key: found for key, found in self._unread.items() if key not in self._writers}
+        if unread and not self._writers:
+            (name, log, _), *_ = unread.values()
+            raise InputError(
+                f"nothing could be read in {self.source}",
+                got=str(log.problems[0]),
+                expected="files that were written in full, of TensorBoard or Weights & Biases",
+            )
+        for key, (name, log, kind) in unread.items():
+            self._begun(key, name, log, kind)
         for problem in self._events.torn if self._events is not None else ():
             parent = Path(problem.path).parent
             inside = parent.is_relative_to(self.source) and self.source.is_dir()
@@ -103,6 +114,12 @@ class Importer:
         return f"{self._name}/{run}" if self._name else run
 
     def _write(self, key: str, name: str, log: EventLog, kind: str) -> None:
+        if key not in self._writers and log.problems and not _holds_any(log):
+            self._unread[key] = (name, log, kind)  # a run only where others could be read, which close() knows
+            return
+        self._begun(key, name, log, kind)
+
+    def _begun(self, key: str, name: str, log: EventLog, kind: str) -> None:
         if key not in self._writers:
             started = min((float(c.times[0]) for c in log.scalars.values() if len(c.times)), default=None)
             facts: dict[str, Any] = {} if started is None else {"started": started}
@@ -127,6 +144,11 @@ class Importer:
         for plugin, count in [*log.left_out.items(), *left_out.items()]:
             done.left_out[plugin] = done.left_out.get(plugin, 0) + count
         done.problems += log.problems
+
+
+def _holds_any(log: EventLog) -> bool:
+    parts = (log.scalars, log.histograms, log.images, log.texts, log.hparams, log.summary, log.left_out)
+    return any(len(part) for part in parts)
 
 
 def import_runs(

@@ -31,7 +31,7 @@ from fluoroscope.model.subject import Subject
 from fluoroscope.model.tables import numbers_of
 from fluoroscope.model.texts import mask_token
 
-__all__ = ["as_tensor", "baseline_of", "baseline_option", "finite"]
+__all__ = ["as_tensor", "baseline_of", "baseline_option", "data_option", "finite"]
 
 WORDS = ("zero", "mean", "blur", "noise", "mask")
 BLUR = 0.05  # standard deviation of the blur, as a share of the longest side: 11 pixels of 224
@@ -42,6 +42,18 @@ Axes = tuple[str, ...]
 def baseline_option(text: str, default: Any = 0.0, *, more: Sequence[str] = ()) -> Any:
     """The option of a method or check that takes a baseline; ``more`` are words that only it knows."""
     return option(default, f"{text}: {TAKES}", check=partial(_check, words=(*more, *WORDS)))
+
+
+def data_option(text: str) -> Any:
+    """The option of a method that takes rows of data, none unless they are given."""
+    return option(None, text, check=_check_data)
+
+
+def _check_data(name: str, value: Any) -> None:
+    if value is not None and (isinstance(value, (str, int, float)) or not _numbers(value)):
+        raise OptionError(
+            f"{name}: not data", got=f"{value!r}, of type {type(value).__name__}", expected="a tensor, array or table"
+        )
 
 
 def baseline_of(

@@ -185,4 +185,10 @@ def unique_names(methods: Iterable[Method]) -> dict[str, Method]:
 
 
 def _listed(methods: Any) -> list[Any]:
-    return [methods] if isinstance(methods, (str, type, Method)) else list(methods)
+    if isinstance(methods, (str, type, Method)):
+        return [methods]
+    if not isinstance(methods, Iterable):
+        raise OptionError(
+            "methods are named", got=repr(methods), expected="names such as 'grad-cam', or a list of them"
+        )
+    return list(methods)

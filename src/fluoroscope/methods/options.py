@@ -99,7 +99,8 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if hasattr(value, "shape"):
         return f"{type(value).__name__} {tuple(value.shape)}"
-    return getattr(value, "__qualname__", None) or repr(value)
+    text = getattr(value, "__qualname__", None) or repr(value)
+    return text if "\n" not in text else type(value).__name__
 
 
 def _bounds(low: float | None, high: float | None) -> str:

@@ -106,17 +106,30 @@ def assumed_input(subject: Subject, shape: tuple[int, ...] | None = None) -> Inp
 
     ``shape`` or ``subject.input_shape`` where one is known; else by the first layer: images of common sizes for a
     convolution, a vector for a dense layer, token numbers for an embedding.
+
+    Raises:
+        InputError: the network fails on the ``shape`` that was given.
     """
+    given, failed = shape, None
     shape = shape or subject.input_shape
-    for example in [torch.zeros(1, *shape)] if shape else _guesses(subject):
+    for example in _of_shape(shape) if shape else _guesses(subject):
         try:
             inputs = prepare_inputs(example, subject)
             with Study(subject) as study, torch.no_grad():
                 study.run(inputs)
-        except (FluoroscopeError, RuntimeError):
+        except (FluoroscopeError, RuntimeError) as error:
+            failed = failed or error
             continue
         return inputs
+    if given is not None and failed is not None:
+        raise failed
     return None
+
+
+def _of_shape(shape: tuple[int, ...]) -> Iterator[torch.Tensor]:
+    """Zeros of that shape: real numbers, and token numbers."""
+    yield torch.zeros(1, *shape)
+    yield torch.zeros(1, *shape, dtype=torch.long)
 
 
 def _guesses(subject: Subject) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -51,6 +51,13 @@ class ImagePreprocess:
         _one_of("channels", self.channels, (1, 3))
         _one_of("crop", self.crop, get_args(Crop))
         _one_of("interpolation", self.interpolation, tuple(RESAMPLING))
+        for name in ("mean", "std"):
+            if not _numbers(getattr(self, name)):
+                raise OptionError(
+                    f"{name} are numbers", got=getattr(self, name), expected="one, or one for each channel"
+                )
+        if not isinstance(self.size, int) and not (_numbers(self.size) and len(self.size) == 2):
+            raise OptionError("size is no size", got=self.size, expected="pixels, or (height, width)")
         if min(self.shape) < 1:
             raise OptionError("size must be positive", got=self.size, expected="pixels, or (height, width)")
         if not 0 < self.keep <= 1:
@@ -111,6 +118,10 @@ def _resized(image: Image.Image, factor: float, how: Image.Resampling) -> Image.
     """Both sides times ``factor``, rounded down as torchvision does, at least one pixel."""
     width, height = (max(1, int(side * factor + 1e-6)) for side in image.size)
     return image if (width, height) == image.size else image.resize((width, height), how)
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and all(isinstance(v, (int, float)) for v in value)
 
 
 def _one_of(name: str, value: object, known: tuple[object, ...]) -> None:

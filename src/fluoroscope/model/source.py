@@ -37,7 +37,9 @@ class Source:
         NumericalError: whole numbers, and no embedding that looks them up.
     """
 
-    def __init__(self, study: Study, inputs: Inputs, at: str | None = None, which: int | str | None = None) -> None:
+    def __init__(
+        self, study: Study, inputs: Inputs, at: str | nn.Module | None = None, which: int | str | None = None
+    ) -> None:
         self.study, self.inputs = study, inputs
         self.chosen = inputs.main if which is None else chosen_input(inputs, which)
         self.layer = study.layer(at) if at is not None else None

@@ -56,6 +56,14 @@ class Subject:
     def __post_init__(self) -> None:
         if self.classes is not None:
             object.__setattr__(self, "classes", _names(self.classes))  # a frozen record
+        for name in ("preprocess", "invert", "tokenizer"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise OptionError(f"fs.Subject: {name} is a function", got=repr(getattr(self, name)))
+        shape: Any = self.input_shape
+        if shape is not None and not (isinstance(shape, (tuple, list)) and all(isinstance(s, int) for s in shape)):
+            raise OptionError(
+                "fs.Subject: input_shape is the shape of one example", got=repr(shape), expected="such as (3, 224, 224)"
+            )
         given: Any = self.model
         if self.layout is not None and self.layout not in LAYOUTS:
             raise ModelError(

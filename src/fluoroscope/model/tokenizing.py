@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ def of_function(texts: list[str], tokenizer: Any, module: nn.Module) -> Inputs:
     Raises:
         InputError: a text without tokens, something else than whole numbers, or entries that don't fit the tokens.
     """
-    rows = [_entries(tokenizer(text), text) for text in texts]
+    rows = [_entries(_called(tokenizer, text), text) for text in texts]
     main = IDS if IDS in rows[0] else next(iter(rows[0]), IDS)
     for row, text in zip(rows, texts, strict=True):
         _check(row, rows[0], main, text)
@@ -60,6 +60,14 @@ def _parameters(module: nn.Module) -> tuple[set[str], bool, str | None]:
     named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     placed = (p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY, p.VAR_POSITIONAL))
     return named, any(p.kind == p.VAR_KEYWORD for p in parameters), next(placed, None)
+
+
+def _called(tokenizer: Callable[[str], Any], text: str) -> Any:
+    """What the user's tokenizer makes of a text; its error is told as its own."""
+    try:
+        return tokenizer(text)
+    except Exception as error:
+        raise InputError("the tokenizer failed", got=f"{type(error).__name__}: {error}, on {text[:40]!r}") from error
 
 
 def _entries(found: Any, text: str) -> dict[str, torch.Tensor]:

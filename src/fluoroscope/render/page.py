@@ -13,13 +13,14 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
+from fluoroscope.errors import ResultFileError
 from fluoroscope.render.blobs import Blobs
 from fluoroscope.render.panels import Panel, PanelError, panels_of
 from fluoroscope.render.plain import plain
 from fluoroscope.render.template import DATA_MARK, TITLE_MARK, template
 from fluoroscope.results import Result, atomic_write
 
-__all__ = ["PanelError", "Section", "document", "filled", "json_text", "page", "write_page"]
+__all__ = ["PanelError", "Section", "document", "filled", "json_text", "page", "page_name", "write_page"]
 
 FORMAT = 1
 LIFE_CYCLE: tuple[tuple[str, str, str, frozenset[str]], ...] = (
@@ -101,9 +102,21 @@ def filled(source: str, found: dict[str, Any], blocks: Sequence[str] = ()) -> st
     return _filled(source, str(found["title"]), _blocks(found, blocks))
 
 
+def page_name(path: str | Path) -> Path:
+    """The path of a page. Raises ResultFileError where its name ends like something else."""
+    target = Path(path)
+    if target.suffix.lower() not in ("", ".html", ".htm") and not target.is_dir():
+        raise ResultFileError(
+            f"{target.name} would be a page under the name of something else",
+            got=f"a name that ends in {target.suffix}",
+            expected=f"{target.name}.html",
+        )
+    return target
+
+
 def write_page(html: str, path: str | Path) -> Path:
     """Write ``html`` to ``path``, whole or not at all, and return the path. Raises ResultFileError."""
-    target = Path(path)
+    target = page_name(path)
     with atomic_write(target) as handle:
         handle.write(html.encode("utf-8", "replace"))
     return target

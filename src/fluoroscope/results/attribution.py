@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fluoroscope import axes as ax
-from fluoroscope.errors import NotApplicable
+from fluoroscope.errors import NotApplicable, OptionError
 from fluoroscope.results.record import Array, array, record, value
 from fluoroscope.results.result import Result, Samples
 
@@ -77,11 +77,18 @@ class Attribution(Result):
 
         Raises:
             NotApplicable: the attribution is not over (H, W).
+            OptionError: no such height or width.
         """
         if self.axes[-2:] != (ax.H, ax.W):
             raise NotApplicable(
                 "only a map over height and width can be resized", got=f"axes {self.axes}", expected="(..., H, W)"
             )
+        sides: dict[str, Any] = {"height": height, "width": width}
+        for name, given in sides.items():
+            if not isinstance(given, int | np.integer) or given < 1:
+                raise OptionError(
+                    f"{name} is a number of points", got=repr(given), expected="a whole number, at least 1"
+                )
         rows = self._weights(self.data.shape[-2], height, -2)
         columns = self._weights(self.data.shape[-1], width, -1)
         finite = np.isfinite(self.data)

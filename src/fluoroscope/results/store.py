@@ -66,11 +66,20 @@ def _umask() -> int:
     return mask
 
 
+def as_path(path: Any) -> Path:
+    """A path as it was given. Raises ResultFileError where it is none."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise ResultFileError("this is no path", got=repr(path), expected="text or a pathlib.Path")
+    return Path(path)
+
+
 def save(result: Record, path: str | Path) -> Path:
     """Write ``result`` to ``path`` (``.fluo`` is added where no suffix is given) and return the path written."""
     from safetensors.numpy import save as dump
 
-    target = Path(path)
+    target = as_path(path)
+    if not target.name or target.is_dir():
+        raise ResultFileError(f"{target} is a folder", expected=f"the name of a {SUFFIX} file")
     target = target if target.suffix else target.with_suffix(SUFFIX)
     if target.suffix.lower() != SUFFIX:
         raise ResultFileError(
@@ -98,7 +107,7 @@ def open_result(path: str | Path) -> Any:
     """
     from safetensors import SafetensorError, safe_open
 
-    source = Path(path)
+    source = as_path(path)
     try:
         with safe_open(str(source), framework="numpy") as file:
             text = (file.metadata() or {}).get(KEY)

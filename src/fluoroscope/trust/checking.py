@@ -70,6 +70,13 @@ def check_trust(
         InputError: masks that do not fit the inputs.
         FluoroscopeError: every method failed, or every check; it is the first one's error.
     """
+    given: Any = list(checks or ())
+    wrong = next((c for c in given if not isinstance(c, Check)), None)
+    if wrong is not None:
+        raise OptionError("this is no check", got=repr(wrong), expected="checks such as fs.Deletion()")
+    given = batch_size
+    if not isinstance(given, int) or given < 1:
+        raise OptionError("batch_size is out of range", got=given, expected="a whole number of at least 1")
     trial = Trial.of(methods, model, inputs, masks, target, seed=seed, batch_size=batch_size)
     chosen = checks
     if chosen is None:
@@ -129,6 +136,13 @@ def with_verdict(attribution: Attribution, card: Scorecard, row: str | None = No
     Raises:
         OptionError: the scorecard has no such row.
     """
+    given: tuple[Any, Any] = (attribution, card)
+    if not isinstance(given[0], Attribution) or not isinstance(given[1], Scorecard):
+        raise OptionError(
+            "a verdict goes from a scorecard to an attribution",
+            got=f"{type(attribution).__name__} and {type(card).__name__}",
+            expected="an Attribution and a Scorecard",
+        )
     name = row if row is not None else attribution.title
     if name not in card.rows:
         raise OptionError("the scorecard has no such row", got=name, expected=", ".join(card.rows))

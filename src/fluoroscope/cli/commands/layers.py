@@ -35,7 +35,7 @@ def command(model: str, network: Network, depth: int | None, names: bool, consol
 
     subject = network.load(model, console)
     with console.progress():
-        found: LayerSummary = LayerTable(input_shape=network.likely_shape(subject))(subject)
+        found: LayerSummary = LayerTable(input_shape=network.input_shape)(subject)
     rows = [row for row in found if depth is None or row.depth < depth]
     tree = console.terminal and not names
     console.show(table(COLUMNS, (_cells(row, tree) for row in rows), console.terminal))

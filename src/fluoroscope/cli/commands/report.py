@@ -64,11 +64,12 @@ def command(
     """
     from fluoroscope.methods.registry import find_method, report_methods
     from fluoroscope.methods.registry import methods as registered
+    from fluoroscope.render.page import page_name
     from fluoroscope.render.template import template
     from fluoroscope.reporting import assemble, first_inputs
 
     template()
-    check_writable(out)
+    check_writable(page_name(out))
     asked = bool(methods) and "all" not in methods
     named = list(registered()) if "all" in methods else dict.fromkeys(methods)
     classes = [find_method(name) for name in named] or report_methods()

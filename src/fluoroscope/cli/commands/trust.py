@@ -99,6 +99,11 @@ def command(
     common = {"seed": settings.seed or 0, "batch_size": settings.batch_size or 32}
     own, settings = _for_checks(settings, checks)
     asked = [_check(name, **{**common, **own.get(name, {})}) for name in dict.fromkeys(checks)]
+    blind = next((check for check in asked if check.needs_masks), None) if masks is None else None
+    if blind is not None:
+        raise OptionError(
+            f"{blind.title} needs masks", got="none", expected="--masks FILE.npy: (N, H, W), 1 where the evidence is"
+        )
     chosen = settings.methods([find_method(name, Attribution) for name in dict.fromkeys(methods or DEFAULT)])
     bare = network.load(model, console)
     check_layers(bare, chosen)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
 from fluoroscope import axes as ax
 from fluoroscope.errors import LayerError
@@ -128,7 +129,7 @@ class PositionMap(Method):
     signed: ClassVar[bool] = False
     empty: ClassVar[str] = "no evidence for the target at this layer (all of it was negative, or there is no gradient)"
 
-    layer: str | None = option(None, "layer to map; found when not named: the last one with positions")
+    layer: str | nn.Module | None = option(None, "layer to map; found when not named: the last one with positions")
 
     def place(self, study: Study, inputs: Inputs) -> LayerName:
         """The layer as named, or the last one with positions that the score depends on."""

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from fluoroscope.errors import InputError
-from fluoroscope.methods.base import Batch, method, option
-from fluoroscope.methods.baselines import as_tensor, finite
+from fluoroscope.methods.base import Batch, method
+from fluoroscope.methods.baselines import as_tensor, data_option, finite
 from fluoroscope.methods.gradient.sampling import Draw, Sampling
 from fluoroscope.model.source import Source
 from fluoroscope.model.study import Study
@@ -47,7 +47,7 @@ class ExpectedGradients(Sampling):
     title: ClassVar[str] = "Expected gradients"
     source: ClassVar[str] = "Erion et al., Improving Performance with Axiomatic Attribution Priors, 2021, eq. 3"
 
-    baselines: Any = option(None, "examples of the data (M, ...) as baselines; zero where none are given")
+    baselines: Any = data_option("examples of the data (M, ...) as baselines; zero where none are given")
 
     def drawing(self, study: Study, batch: Batch, source: Source) -> Draw:
         """Baselines and places on the path."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from fluoroscope import axes as ax
 from fluoroscope.errors import OptionError
@@ -45,7 +46,9 @@ class InputGradient(Method):
     family: ClassVar[str] = "gradient"
     returns: ClassVar[type[Attribution]] = Attribution
 
-    at: str | None = option(None, "layer whose output is explained, such as an embedding; found for token numbers")
+    at: str | nn.Module | None = option(
+        None, "layer whose output is explained, such as an embedding; found for token numbers"
+    )
     input: int | str | None = option(None, "which of several inputs: number or name; else the first of real numbers")
 
     def source_of(self, study: Study, batch: Batch) -> Source:

@@ -19,7 +19,7 @@ from fluoroscope import axes as ax
 from fluoroscope.errors import OptionError
 from fluoroscope.methods.attributing import attribution
 from fluoroscope.methods.base import Batch, Method, option
-from fluoroscope.methods.baselines import baseline_of, baseline_option
+from fluoroscope.methods.baselines import baseline_of, baseline_option, data_option
 from fluoroscope.methods.perturbation.features import Features, Layout, features_of, layout, without_padding
 from fluoroscope.methods.perturbation.variants import Variants
 from fluoroscope.model.fast_forward import PRECISION, PRECISIONS
@@ -203,7 +203,7 @@ class SegmentSampling(MaskSampling):
 class CoalitionSampling(SegmentSampling):
     """A method that keeps some segments and replaces the others, from a baseline or from data."""
 
-    background: Any = option(None, "rows of data (B, ...) that replace features in place of the baseline, for tables")
+    background: Any = data_option("rows of data (B, ...) that replace features in place of the baseline, for tables")
 
     def background_rows(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """The background as a tensor (B, ...), None where there is none. Raises OptionError where it does not fit."""

@@ -6,14 +6,11 @@ import inspect
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fluoroscope.arguments import checked
 from fluoroscope.errors import OptionError, nearest
-from fluoroscope.results import atomic_write
-
-if TYPE_CHECKING:
-    from fluoroscope.results import ModelGraph
+from fluoroscope.results import ModelGraph, atomic_write
 
 __all__ = ["FORMATS", "exported", "write_graph"]
 
@@ -36,6 +33,9 @@ def write_graph(graph: ModelGraph, path: str | Path, **options: Any) -> Path:
         OptionError: an ending that names no format, or an option that the format does not have.
         ResultFileError: the file can't be written.
     """
+    given: Any = graph
+    if not isinstance(given, ModelGraph):
+        raise OptionError("this is no graph", got=type(given).__name__, expected="a ModelGraph, of fs.Architecture")
     target = Path(path)
     suffix = target.suffix.lower()
     if suffix not in FORMATS:

@@ -84,7 +84,8 @@ class Webhook:
     """
 
     def __init__(self, url: str, *, timeout: float = 5.0, headers: Mapping[str, str] | None = None) -> None:
-        parts = urllib.parse.urlsplit(url)
+        given: Any = url
+        parts = urllib.parse.urlsplit(given if isinstance(given, str) else "")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise OptionError("a webhook needs an http or https URL", got=url, expected="https://host/path")
         if not 0 < timeout <= 60:

@@ -50,7 +50,8 @@ class Watcher:
         rules: Iterable[str | type[Rule] | Rule] | None = None,
         share: float = 0.01,
     ) -> None:
-        if every < 1 or not 0 < share <= 1:
+        given: tuple[Any, Any] = (every, share)
+        if not all(isinstance(v, (int, float)) for v in given) or every < 1 or not 0 < share <= 1:
             raise OptionError("a watcher's options are out of range", got=f"every={every}, share={share}",
                               expected="every from 1, share up to 1")  # fmt: skip
         self.every, self.severity, self.share = every, severity, share

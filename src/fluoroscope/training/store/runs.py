@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fluoroscope.arguments import checked
 from fluoroscope.errors import FluoroscopeError, InputError, nearest
+from fluoroscope.results.store import as_path
 from fluoroscope.training.store.folder import run_folders
 from fluoroscope.training.store.plain_values import utf8
 from fluoroscope.training.store.run import Run
@@ -102,6 +103,6 @@ def open_runs(path: str | Path = "runs") -> Runs:
     Raises:
         ResultFileError: the folder can't be read.
     """
-    runs = Runs(Path(path))
+    runs = Runs(as_path(path))
     run_folders(runs.path)
     return runs
