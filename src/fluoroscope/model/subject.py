@@ -56,7 +56,7 @@ class Subject:
     def __post_init__(self) -> None:
         if self.classes is not None:
             object.__setattr__(self, "classes", _names(self.classes))  # a frozen record
-        for name in ("preprocess", "invert", "tokenizer"):
+        for name in ("preprocess", "invert"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise OptionError(f"fs.Subject: {name} is a function", got=repr(getattr(self, name)))
         shape: Any = self.input_shape
