@@ -188,7 +188,6 @@ GIVEN: dict[str, tuple[Any, str]] = {
     "a map as a graph": (lambda p: fs.write_graph(a_graph_or_a_map()[1], p / "g.svg"), "this is no graph"),
     "a background of text": (lambda p: fs.KernelSHAP(background="x"), "option 'background': not data"),
     "baselines of text": (lambda p: fs.ExpectedGradients(baselines="x"), "option 'baselines': not data"),
-    "a preprocess of numbers": (lambda p: fs.Subject(network(), preprocess=5), "preprocess is a function"),
     "a shape of text": (lambda p: fs.Subject(network(), input_shape="abc"), "input_shape is the shape"),
     "a shape that does not fit": (lambda p: fs.LayerTable(input_shape=(4, 16, 16))(network()), "failed on this input"),
 }

@@ -29,6 +29,9 @@ from fluoroscope.model.subject import Subject
 """
 Write = Callable[..., str]
 
+NO_FILES = b"PK\x05\x06" + bytes(18)
+"""A zip archive without files."""
+
 
 def usable(name: str) -> Any:
     """An optional library, or a skip that says why not."""
@@ -268,7 +271,7 @@ def test_exported_programs_need_trust(tmp_path: Path) -> None:
 
 
 def test_untrusted_programs_are_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "net.pt2").write_bytes(b"x")
+    (tmp_path / "net.pt2").write_bytes(NO_FILES)
     monkeypatch.setattr(torch.export, "load", lambda *a, **k: pytest.fail("opened"))
     with pytest.raises(ModelError, match="was not opened"):
         load(str(tmp_path / "net.pt2"))
@@ -304,13 +307,13 @@ def test_missing_packages_name_the_extra(
     monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "net.keras").write_bytes(b"x")
+    (tmp_path / "net.keras").write_bytes(NO_FILES)
     with pytest.raises(MissingExtra, match=remedy):
         load(spec)
 
 
 def test_keras_on_another_backend_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "net.keras").write_bytes(b"x")
+    (tmp_path / "net.keras").write_bytes(NO_FILES)
     keras = types.ModuleType("keras")
     keras.config = types.SimpleNamespace(backend=lambda: "jax")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "keras", keras)

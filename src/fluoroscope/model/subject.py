@@ -56,9 +56,6 @@ class Subject:
     def __post_init__(self) -> None:
         if self.classes is not None:
             object.__setattr__(self, "classes", _names(self.classes))  # a frozen record
-        for name in ("preprocess", "invert"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise OptionError(f"fs.Subject: {name} is a function", got=repr(getattr(self, name)))
         shape: Any = self.input_shape
         if shape is not None and not (isinstance(shape, (tuple, list)) and all(isinstance(s, int) for s in shape)):
             raise OptionError(
