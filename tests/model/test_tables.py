@@ -18,6 +18,7 @@ import fluoroscope as fs
 from fluoroscope.errors import InputError, NumericalError
 from fluoroscope.model.inputs import prepare_inputs
 from fluoroscope.model.subject import as_subject
+from fluoroscope.results.attribution import feature_name
 
 
 class Frame:
@@ -100,7 +101,7 @@ def test_columns_name_the_features_and_values_are_those_of_the_array(pandas: Any
         assert result.samples.features == (("age", "siblings", "alone"),) * 3
         assert result.samples.names == ("row 7", "row 8", "row 11")
     labels = [t.get_text() for t in found["integrated-gradients"].plot().axes[0].get_yticklabels()]
-    assert set(labels) == {"age", "siblings", "alone"}
+    assert set(labels) == {"age = 22", "siblings = 1", "alone = 0"}
     assert '"features":["age","siblings","alone"]' in found.to_html()
 
 
@@ -192,3 +193,48 @@ def test_real_pandas_with_its_own_types() -> None:
 def test_pandas_is_not_imported_for_it() -> None:
     code = "import sys, torch, fluoroscope as fs; fs.Saliency()(torch.nn.Linear(3, 2), torch.ones(2, 3)); "
     subprocess.run([sys.executable, "-c", code + "sys.exit('pandas' in sys.modules)"], check=True, timeout=120)
+
+
+CODED = {
+    "age": [52.0, 31.0],
+    "colour_red": [1.0, 0.0],
+    "colour_green": [0.0, 1.0],
+    "city_Oslo": [1.0, 0.0],
+    "city_Rome": [0.0, 1.0],
+}
+GROUPS = np.array([4, 7, 7, 0, 0])
+
+
+@pytest.mark.parametrize(
+    "method",
+    [fs.LIME(segments=GROUPS, samples=64), fs.KernelSHAP(segments=GROUPS), fs.ShapleySampling(segments=GROUPS),
+     fs.FeatureAblation(segments=GROUPS), fs.HSIC(segments=GROUPS, samples=64), fs.Sobol(segments=GROUPS, samples=128)],
+    ids=lambda m: m.name,
+)  # fmt: skip
+def test_columns_of_one_category_are_one_feature(pandas: Any, method: Any, tmp_path: Any) -> None:
+    found = method(net(5), pandas.DataFrame(CODED), target=1)
+    names, values = found.table(0)
+    assert names == ("age = 52", "colour = red", "city = Oslo")
+    assert found.table(1)[0] == ("age = 31", "colour = green", "city = Rome")
+    np.testing.assert_array_equal(values, found.values[0, [0, 1, 3]])
+    if method.name in ("kernel-shap", "shapley-sampling"):  # the values of the features, not of the columns, add up
+        with torch.no_grad():
+            whole, empty = (net(5)(x)[0, 1] for x in (torch.tensor([[52.0, 1, 0, 1, 0]]), torch.zeros(1, 5)))
+        np.testing.assert_allclose(values.sum(), float(whole - empty), rtol=1e-5)
+    drawn = found.plot(index=0).axes[0]
+    assert sorted(t.get_text() for t in drawn.get_yticklabels()) == ["age = 52", "city = Oslo", "colour = red"]
+    page = found.to_html()
+    assert '"features":["age = 52","colour = red","city = Oslo"]' in page
+    opened = fs.open_result(found.save(tmp_path / "table.fluo"))
+    assert opened.table(1)[0] == found.table(1)[0]
+    one_by_one = method.replace(batch_size=1)(net(5), pandas.DataFrame(CODED), target=1)
+    assert one_by_one.table(1)[0] == found.table(1)[0]
+
+
+def test_names_of_features() -> None:
+    assert feature_name(["age"], None) == "age"
+    assert feature_name(["age"], np.array([0.123456])) == "age = 0.1235"
+    assert feature_name(["sex: f", "sex: m"], np.array([0.0, 1.0])) == "sex = m"
+    assert feature_name(["hue_green", "hue_grey"], np.array([0.0, 1.0])) == "hue = grey"
+    assert feature_name(["lag_1", "lag_2"], np.array([0.5, 1.0])) == "lag"
+    assert feature_name(["width", "depth", "height"], None) == "width and 2 more"

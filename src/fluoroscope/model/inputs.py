@@ -23,6 +23,8 @@ from fluoroscope.results.envelope import ranges
 
 __all__ = ["Inputs", "check_texts", "prepare_inputs"]
 
+COLUMNS = 4096
+"""Columns of a table up to which its numbers are kept for drawing."""
 SERIES = 2**18
 """Numbers of an example's series that are kept for drawing."""
 
@@ -322,7 +324,8 @@ def samples_of(inputs: Inputs, subject: Subject) -> tuple[Samples, str | None]:
         series = _shown_series(main.movedim(inputs.axes_of(main).index(ax.C), 1))
         return Samples(names=names, series=series, features=_channels(inputs, series.shape[1], subject)), None
     if main.ndim != 4 or not main.is_floating_point():
-        return Samples(names=names, features=inputs.features if main.ndim == 2 else ()), None
+        rows = main.detach().cpu().double().numpy() if main.ndim == 2 and main.shape[1] <= COLUMNS else None
+        return Samples(names=names, features=inputs.features if main.ndim == 2 else (), rows=rows), None
     if subject.invert is None and inputs.axes_of(main) != usual_axes(main):
         return Samples(names=names), f"an input of {main.shape[1]} channels can't be shown as a picture"
     images, note = displayable(main, subject.invert or getattr(subject.preprocess, "invert", None))

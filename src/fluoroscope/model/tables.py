@@ -90,7 +90,8 @@ def _check_numbers(columns: tuple[str, ...], dtypes: list[Any]) -> None:
             f"{len(wrong)} of {len(columns)} columns of the table hold no numbers",
             got=_some(wrong),
             expected="numbers, coded and scaled as those that the network was trained on",
-            remedy="code categories as in training: column.cat.codes, or pandas.get_dummies(table) for one column each",
+            remedy="code them as in training: pandas.get_dummies(table), column.astype('category').cat.codes, "
+            "(dates - start).dt.days",
         )
 
 

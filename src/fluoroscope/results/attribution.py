@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import takewhile
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +25,9 @@ class Attribution(Result):
     the method's own resolution; ``size`` is that of the input, and :meth:`resized` gives any other.
     ``centers`` has, for each spatial axis, the middle of the first cell and the distance of cells in input pixels; None
     means that the cells tile the input evenly. ``signed`` says whether negative values speak against the target.
-    ``errors``, shaped like the values, are their standard errors where the method samples; None where it does not.
+    ``groups`` (N, D) numbers the columns of a table where several are one feature, such as those that code a category:
+    each of them has the feature's whole value. ``errors``, shaped like the values, are their standard errors where the
+    method samples; None where it does not.
     ``regions`` (N, H', W') are masks over the input's area where the target was a region, at the resolution of the
     network's output; ``boxes`` (N, 4) are x0, y0, x1, y1 as shares of width and height where it was a box; else None.
     """
@@ -42,6 +46,7 @@ class Attribution(Result):
     errors: Array | None = value(join="concat", default=None)
     regions: Array | None = value(join="concat", default=None)
     boxes: Array | None = value(join="concat", default=None)
+    groups: Array | None = value(join="concat", default=None)
 
     @property
     def values(self) -> Array:
@@ -68,6 +73,25 @@ class Attribution(Result):
         rest = [a for a in self.axes if a not in (ax.N, ax.K)]
         extra = tuple(i for i, a in enumerate(rest) if a == ax.C)
         return np.asarray(chosen.sum(axis=extra) if extra else chosen)
+
+    def table(self, n: int, k: int = 0) -> tuple[tuple[str, ...], Array]:
+        """Names and values of the features of one row of a table, columns that are one feature as one: ``age = 38``,
+        ``colour = red`` where one of the columns of a category is 1.
+
+        Raises:
+            NotApplicable: the attribution is not over columns.
+        """
+        if self.axes[-1:] != (ax.D,):
+            raise NotApplicable("only rows of a table have columns", got=f"axes {self.axes}", expected="(..., D)")
+        values = self.map(n, k)
+        known = self.samples.features[n] if n < len(self.samples.features) else ()
+        names = [*known[: len(values)], *(f"feature {i}" for i in range(len(known), len(values)))]
+        row = self.samples.rows[n] if self.samples.rows is not None and n < len(self.samples.rows) else None
+        columns: dict[int, list[int]] = {}
+        for i, group in enumerate(range(len(values)) if self.groups is None else self.groups[n].tolist()):
+            columns.setdefault(group, []).append(i)
+        shown = tuple(feature_name([names[i] for i in c], None if row is None else row[c]) for c in columns.values())
+        return shown, np.asarray([values[c[0]] for c in columns.values()])
 
     def resized(self, height: int, width: int) -> Array:
         """Bilinear interpolation to (..., height, width), cell centres where the method put them (half-pixel
@@ -102,6 +126,20 @@ class Attribution(Result):
         first, step = self.centers[axis] if self.centers else (size / cells / 2, size / cells)
         position = ((np.arange(length) + 0.5) * size / length - first) / step
         return linear_weights(np.clip(position, 0, cells - 1), cells)
+
+
+def feature_name(names: list[str], row: Array | None) -> str:
+    """A column and its number; of several columns what their names begin with, and the one of them that is 1."""
+    if len(names) == 1:
+        return names[0] if row is None else f"{names[0]} = {row[0]:.4g}"
+    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    start = "".join(letters[0] for letters in alike)
+    cut = re.match(r".*[ _=:.\-/]", start)  # names of categories may begin alike, too
+    stem = (cut.group() if cut else start).rstrip(" _=:.-/") or f"{names[0]} and {len(names) - 1} more"
+    if row is not None and sorted(row.tolist()) == [0.0] * (len(names) - 1) + [1.0]:
+        chosen = names[int(row.argmax())]
+        return f"{stem} = {chosen[len(stem) :].lstrip(' _=:.-/') or chosen}" if chosen.startswith(stem) else chosen
+    return stem
 
 
 def linear_weights(position: Array, cells: int) -> Array:

@@ -26,6 +26,7 @@ class Samples(Record):
     ``features`` names the columns, tokens or channels of each example where the input is a table, a text or a series.
     ``series`` (N, C, B, R) are the series of each channel: every step by itself (R = 1), or, where they are long, the
     least and greatest value (R = 2) of each of B equal stretches; None where the input is no series.
+    ``rows`` (N, D) are the numbers in the columns of each example where the input is a table of at most some thousand.
     ``real`` (N, L) says which tokens belong to the text and which only fill it up; None where the input is no text.
     """
 
@@ -35,6 +36,7 @@ class Samples(Record):
     features: tuple[tuple[str, ...], ...] = value(join="concat", default=())
     series: Array | None = value(join="concat", default=None)
     real: Array | None = value(join="concat", default=None)
+    rows: Array | None = value(join="concat", default=None)
 
     def padding(self, n: int) -> list[tuple[int, int]]:
         """Start and stop of each run of padding tokens in the text of example ``n``."""

@@ -15,7 +15,7 @@ export interface PanelBase {
   id: string; kind: string; title: string; caption: string; notes: string[]; meta: Meta; error?: string;
 }
 
-export interface AttributionCell { label: string; score: Num | null; map: ArrayRef; centers: [number, number][] | null; outline: ArrayRef | null }
+export interface AttributionCell { label: string; score: Num | null; map: ArrayRef; centers: [number, number][] | null; outline: ArrayRef | null; features: string[] | null }
 export interface AttributionMethod {
   title: string; caption: string; unit: string; signed: boolean; axes: string[];
   range: [Num, Num]; span: [Num, Num]; meta: Meta; verdict: string | null;

@@ -26,6 +26,11 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 COMPLETE = 0.01
 RANGES = ("layer", "channel", "none")
+BROUGHT = {
+    "layer": "each layer from 0 to 1, as published; rescale='none' points out places better",
+    "channel": "each channel from 0 to 1; rescale='none' points out places better",
+    "none": "shares of the score",
+}
 
 
 @method
@@ -87,6 +92,7 @@ class FullGrad(Method):
         found = {k: per_target(g, many) for k, g in gradients(study, every, picked.scores).items()}
         axes, size = input_axes(batch.inputs)
         channel = axes.index(ax.C)
+        plural = "one layer" if len(places) == 1 else f"{len(places)} layers"
         values, scores = [], per_target(picked.scores.detach(), many)
         for k, score in enumerate(scores):
             terms = [wide(found["input"][k] * main).movedim(channel, 1)]
@@ -97,7 +103,7 @@ class FullGrad(Method):
         return attribution(
             self, study, batch, picked, torch.stack(values, 1) if many else values[0],
             (ax.N, *ax.spatial(len(size))), signed=False, unit="score" if self.rescale == "none" else "sum of shares",
-            caption=f"input and {len(places)} layer{'' if len(places) == 1 else 's'} with biases",
+            caption=f"input and {plural} with biases, {BROUGHT[self.rescale]}",
         )  # fmt: skip
 
     def _spread(self, term: torch.Tensor, size: tuple[int, ...], unseen: torch.Tensor | None) -> torch.Tensor:

@@ -20,7 +20,7 @@ from fluoroscope.model.program.regions import Regions
 from fluoroscope.model.replacement import Replacement
 from fluoroscope.model.study import Study
 from fluoroscope.model.targets import Picked, Target
-from fluoroscope.results import Attribution
+from fluoroscope.results import Array, Attribution
 
 __all__ = ["Covering", "Shaped"]
 
@@ -41,6 +41,10 @@ class Covering(Method):
     def regions(self, main: torch.Tensor, place: Layout, start: int) -> list[tuple[Regions, Shaped]]:
         """The regions of each example of a batch that starts at ``start``, and how falls (K, n) become their map."""
         raise NotImplementedError
+
+    def groups(self, main: torch.Tensor, place: Layout, start: int) -> Array | None:
+        """(N, D) the feature that each column of a table belongs to; None where each is one."""
+        return None
 
     def finished(self, result: Attribution, place: Layout) -> Attribution:
         """A last word about the result of a batch, such as where its cells lie."""
@@ -68,7 +72,8 @@ class Covering(Method):
                 precision=self.precision,
             )  # fmt: skip
             values.append(shaped(one.falls(parts).T))
-        return self.finished(self._result(study, batch, picked, own, torch.stack(values), place), place)
+        result = self._result(study, batch, picked, own, torch.stack(values), place)
+        return self.finished(result.replace(groups=self.groups(main, place, batch.start)), place)
 
     def _answer(
         self, target: Callable[[Sequence[int]], Target]

@@ -8,9 +8,9 @@ import torch
 
 from fluoroscope.methods.base import method, option
 from fluoroscope.methods.perturbation.covering import Covering, Shaped
-from fluoroscope.methods.perturbation.features import Features, Layout, features_of
+from fluoroscope.methods.perturbation.features import Features, Layout, features_of, groups_of
 from fluoroscope.model.program.regions import Groups, Regions
-from fluoroscope.results import Attribution
+from fluoroscope.results import Array, Attribution
 
 __all__ = ["FeatureAblation"]
 
@@ -54,6 +54,10 @@ class FeatureAblation(Covering):
         found = features_of(main, place, self.segments, self.count, start)
         groups = {id(f): Groups.of(f.labels) for f in found}
         return [(groups[id(f)], _painted(f)) for f in found]
+
+    def groups(self, main: torch.Tensor, place: Layout, start: int) -> Array | None:
+        """Columns that numbers put together."""
+        return groups_of(features_of(main, place, self.segments, self.count, start), place)
 
     def finished(self, result: Attribution, place: Layout) -> Attribution:
         """What the values are, in words."""

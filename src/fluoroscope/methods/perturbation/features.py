@@ -19,7 +19,7 @@ from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.positions import usual_axes
 from fluoroscope.results import Array
 
-__all__ = ["Features", "Layout", "cells", "features_of", "grid_shape", "layout", "without_padding"]
+__all__ = ["Features", "Layout", "cells", "features_of", "grid_shape", "groups_of", "layout", "without_padding"]
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,14 @@ def features_of(inputs: torch.Tensor, place: Layout, segments: Any, count: int, 
     pictures = inputs if place.channel is None else inputs.movedim(place.channel, -1)
     found = [superpixels(p.detach().cpu().double().numpy(), count) for p in pictures]
     return [Features(torch.as_tensor(f, device=inputs.device), int(f.max()) + 1) for f in found]
+
+
+def groups_of(found: list[Features], place: Layout) -> Array | None:
+    """(N, D) the feature of each column of a table; None where they are no columns, or each is one by itself."""
+    if place.axes != (ax.D,):
+        return None
+    labels = np.stack([f.labels.cpu().numpy() for f in found])
+    return None if (labels == np.arange(labels.shape[1])).all() else labels
 
 
 def without_padding(found: list[Features], inputs: Inputs) -> list[Features]:

@@ -20,7 +20,7 @@ from fluoroscope.errors import OptionError
 from fluoroscope.methods.attributing import attribution
 from fluoroscope.methods.base import Batch, Method, option
 from fluoroscope.methods.baselines import baseline_of, baseline_option, data_option
-from fluoroscope.methods.perturbation.features import Features, Layout, features_of, layout, without_padding
+from fluoroscope.methods.perturbation.features import Features, Layout, features_of, groups_of, layout, without_padding
 from fluoroscope.methods.perturbation.variants import Variants
 from fluoroscope.model.fast_forward import PRECISION, PRECISIONS
 from fluoroscope.model.seeding import generator
@@ -179,7 +179,8 @@ class MaskSampling(Method):
             (ax.N, *variants.place.axes), signed=signed, unit=unit, caption=self._caption(parts),
         )  # fmt: skip
         size = variants.place.size if variants.place.spatial else ()
-        return result.replace(errors=painted([f.errors for f in found]), size=size)
+        groups = groups_of(parts, variants.place)
+        return result.replace(errors=painted([f.errors for f in found]), size=size, groups=groups)
 
     def _caption(self, parts: Sequence[Features]) -> str:
         grid, counts = parts[0].grid, sorted({f.count for f in parts})

@@ -132,7 +132,7 @@ class AttributionDrawing(Drawing):
         if form(result) == "token":
             return min(line_count(_tokens(result, place[0], values)[0], 7.6), 24) * 0.272
         if form(result) == "table":
-            return 0.26 * bar_count(values, self.top) + 0.3
+            return 0.26 * bar_count(result.table(*place)[1], self.top) + 0.3
         lanes = _lanes(result, place[0])
         return 1.7 if lanes is None else 1.5 + lanes.height
 
@@ -152,9 +152,9 @@ class AttributionDrawing(Drawing):
                 names, numbers, padding = _tokens(result, place[0], values)
                 draw_tokens(ax, names, numbers, scale, theme, room, padding)
             case "table":
-                names = _features(result, place[0], len(values), "feature")
+                names, numbers = result.table(*place)
                 draw_bars(
-                    ax, names, values, theme, self.top, result.unit, _score(result, place) if self.waterfall else None
+                    ax, names, numbers, theme, self.top, result.unit, _score(result, place) if self.waterfall else None
                 )
             case "series":
                 places, lanes = places_of(result, len(values)), _lanes(result, place[0])

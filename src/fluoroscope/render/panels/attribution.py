@@ -85,15 +85,17 @@ def _method(result: Attribution) -> dict[str, Any]:
 
 def _cells(result: Attribution, n: int, blobs: Blobs) -> list[dict[str, Any]]:
     scores = np.asarray(result.scores, dtype=np.float64).reshape(len(result.data), -1)
+    table = _axes(result) == [ax.D]
     centers = [list(pair) for pair in result.centers] if result.centers else None
     around = blobs.array(outline(result, n)) if has_outline(result) else None
     return [
         {
             "label": result.label(n, k),
             "score": float(scores[n, k]) if k < scores.shape[1] else None,
-            "map": blobs.array(result.map(n, k)),
+            "map": blobs.array(result.table(n, k)[1] if table else result.map(n, k)),
             "centers": centers,
             "outline": around,
+            "features": list(result.table(n, k)[0]) if table else None,
         }
         for k in range(_targets(result))
     ]

@@ -32,7 +32,7 @@ def same_samples(first: Samples, second: Samples) -> bool:
     """Whether two results are about the same examples."""
     if first.names != second.names or first.features != second.features:
         return False
-    return all(_same(getattr(first, name), getattr(second, name)) for name in ("images", "series", "real"))
+    return all(_same(getattr(first, name), getattr(second, name)) for name in ("images", "series", "real", "rows"))
 
 
 def _same(first: Array | None, second: Array | None) -> bool:
