@@ -71,7 +71,9 @@ def test_another_spelling_is_answered_with_the_word(wrong: str) -> None:
             kind(baseline=wrong)
 
 
-@pytest.mark.parametrize("wrong", [None, True, {}, object(), [[1], [1, 2]], ["a"]], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", [None, True, {}, object(), [[1], [1, 2]], ["a"]], ids=["none", "truth", "dict", "object", "ragged", "text"]
+)
 def test_what_is_no_baseline_is_refused_at_once(wrong: Any) -> None:
     for kind in (*METHODS, *CHECKS):
         with pytest.raises(OptionError, match="option 'baseline'"):
