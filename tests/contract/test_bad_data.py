@@ -98,7 +98,7 @@ def test_results_are_saved_under_their_own_ending(name: str, tmp_path: Path) -> 
         assert fs.open_result(result.save(tmp_path / fine)).title == result.title
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/../../b", "/tmp/evil", "..", "..\\evil"])
+@pytest.mark.parametrize("name", ["../evil", "a/../../b", "/evil", "..", "..\\evil"])
 def test_a_run_is_named_not_placed(name: str, tmp_path: Path) -> None:
     model = network()
     with pytest.raises(OptionError, match="is a name, not a path") as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from torch import nn
 
 import fluoroscope as fs
 from fluoroscope.model import kept as keeping
-from fluoroscope.model.kept import forget_programs
 from tests.model.test_kept_tapes import kept, made, own, pictures, warm
+
+pytestmark = pytest.mark.usefixtures("small_programs")
 
 METHODS = (fs.Saliency(reduce="none"), fs.GradCAM(layer="second"))
 TABLE = {"scale": 1.0}
@@ -132,14 +133,6 @@ CHANGES: dict[type[Body], Callable[[pytest.MonkeyPatch], None]] = {
     OfFunction: put(times, "scale"),
     OfBoundMethod: lambda patch: patch.setitem(TABLE, "scale", -2.0),
 }
-
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(keeping, "WORTH", 0.0)
-    forget_programs()
-    yield
-    forget_programs()
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,21 +13,13 @@ import torch.nn.functional as F
 from torch import nn
 
 import fluoroscope as fs
-from fluoroscope.model import kept as keeping
-from fluoroscope.model.kept import forget_programs
 from fluoroscope.model.program.kernels import Convolution
 from tests.contract.networks import differences, snapshot
 from tests.model.test_kept_tapes import kept, made, own, pictures, runs, through_data, warm
 
+pytestmark = pytest.mark.usefixtures("small_programs")
+
 SALIENCY = fs.Saliency(reduce="none")
-
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(keeping, "WORTH", 0.0)
-    forget_programs()
-    yield
-    forget_programs()
 
 
 class Body(nn.Module):

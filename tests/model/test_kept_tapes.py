@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from torch import nn
 import fluoroscope as fs
 from fluoroscope.model import kept as keeping
 from fluoroscope.model import kept_tapes
-from fluoroscope.model.kept import forget_programs
 from tests.contract.networks import differences, snapshot
+
+pytestmark = pytest.mark.usefixtures("small_programs")
 
 SCALE = 1.5
 SETTINGS = {"scale": 1.0}
@@ -99,14 +100,6 @@ def pictures(count: int, seed: int = 1, size: int = 20) -> torch.Tensor:
 
 
 METHOD = fs.GradCAM(layer="layer2")
-
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(keeping, "WORTH", 0.0)
-    forget_programs()
-    yield
-    forget_programs()
 
 
 def own(network: nn.Module, x: torch.Tensor, method: Any = METHOD, **options: Any) -> Any:
