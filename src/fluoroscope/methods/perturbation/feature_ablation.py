@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from fluoroscope import axes as ax
 from fluoroscope.methods.base import method, option
 from fluoroscope.methods.perturbation.covering import Covering, Shaped
 from fluoroscope.methods.perturbation.features import Features, Layout, features_of, groups_of
@@ -57,6 +58,8 @@ class FeatureAblation(Covering):
 
     def groups(self, main: torch.Tensor, place: Layout, start: int) -> Array | None:
         """Columns that numbers put together."""
+        if place.axes != (ax.D,):  # superpixels of pictures would be looked for once more
+            return None
         return groups_of(features_of(main, place, self.segments, self.count, start), place)
 
     def finished(self, result: Attribution, place: Layout) -> Attribution:
