@@ -207,11 +207,9 @@ def _tensor(value: Any) -> Any:
         return torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, list):
         if value and all(isinstance(v, torch.Tensor) for v in value):
-            value = (
-                [v.detach().cpu().numpy() for v in value] if len({v.shape for v in value}) > 1 else torch.stack(value)
-            )
-        if isinstance(value, torch.Tensor):
-            return value
+            if len({v.shape for v in value}) == 1:
+                return torch.stack(value)
+            value = [v.detach().cpu().numpy() for v in value]
         try:
             return torch.as_tensor(np.asarray(value))
         except (TypeError, ValueError) as error:

@@ -64,11 +64,16 @@ def usual_axes(tensor: torch.Tensor) -> tuple[str, ...]:
     token numbers (N, L).
     """
     shape = tuple(tensor.shape)
-    if len(shape) == 4 and shape[-1] in (1, 3, 4) and shape[1] not in (1, 3, 4):
+    if _channels_last(shape):
         return ax.N, ax.H, ax.W, ax.C
     if len(shape) >= 3:
         return ax.N, ax.C, *ax.spatial(len(shape) - 2)
     return (ax.N, (ax.D if tensor.is_floating_point() else ax.L))[: len(shape)]
+
+
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether an input is a picture (N, H, W, C), by the numbers of channels that pictures have."""
+    return len(shape) == 4 and shape[-1] in (1, 3, 4) and shape[1] not in (1, 3, 4)
 
 
 def size_over(axes: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -106,7 +111,7 @@ def _image_size(input_shape: tuple[int, ...], axes: tuple[str, ...]) -> tuple[in
         return None
     if len(axes) == 4:
         return input_shape[axes.index(ax.H)], input_shape[axes.index(ax.W)]
-    if input_shape[-1] in (1, 3, 4) and input_shape[1] not in (1, 3, 4):
+    if _channels_last(input_shape):
         return input_shape[1], input_shape[2]
     return input_shape[2], input_shape[3]
 

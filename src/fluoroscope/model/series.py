@@ -95,6 +95,8 @@ class AxisWatch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        if not self._followed:
+            return result
         given = next((f for t in _tensors(args) if (f := self._followed.get(id(t))) is not None), None)
         if given is not None and not self._sure(given.number):
             self._look(func, args, kwargs or {}, given, result)

@@ -25,8 +25,7 @@ def beginning(kind: Any, source: Source, batch: Batch, seed: int) -> torch.Tenso
         InputError: it holds NaN or infinity, which no path begins at.
     """
     subject, words = source.study.subject, not source.chosen.is_floating_point()
-    mask = isinstance(kind, str) and kind == "mask"
-    looked_up = mask
+    looked_up = isinstance(kind, str) and kind == "mask"
     if words and not isinstance(kind, (str, int, float)):
         kind = as_tensor(kind)
         looked_up = kind.ndim > 0 and not kind.is_floating_point()
