@@ -14,7 +14,7 @@ from fluoroscope.render.page import page, write_page
 from fluoroscope.render.template import TEMPLATE
 from tests.browser import sample_graphs as sample
 from tests.browser.sample_results import BREAKOUT, grad_cam, history, tensor_summary
-from tests.browser.test_report_page import View, spoken
+from tests.browser.view import View, eventually, spoken
 from tests.render.graphs import resnet50
 
 pytestmark = pytest.mark.skipif(not TEMPLATE.is_file(), reason="the page has not been built: npm run build in web/")
@@ -47,7 +47,7 @@ class GraphView(View):
         """Search, and go to the first match: it is chosen and in the middle of the picture."""
         self.search.fill(text)
         self.search.press("Enter")
-        self.page.wait_for_timeout(120)
+        self.settle()
 
     def rows(self):
         return self.graph.get_by_role("treeitem")
@@ -64,7 +64,7 @@ class GraphView(View):
 
     def pixels(self) -> np.ndarray:
         """The picture (H, W, RGB), one pixel for each of the window."""
-        self.page.wait_for_timeout(80)
+        self.settle()
         png = base64.b64decode(self.canvas.evaluate("c => c.toDataURL()").split(",")[1])
         return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
@@ -103,7 +103,7 @@ def test_tree_and_picture_open_together(view):
     assert (view.pixels() != before).any()
     view.graph.get_by_role("tree").press("ArrowRight")
     assert view.rows().count() == everything
-    assert (view.pixels() == before).all()  # it stays where it was
+    assert eventually(view.page, lambda: (view.pixels() == before).all())  # it stays where it was
 
 
 def test_double_click_and_chevron_open_a_block_where_it_is(view):
@@ -304,15 +304,14 @@ def test_the_wheel_zooms_only_where_it_was_aimed(view):
     view.page.mouse.move(box["x"] + 200, box["y"] + 200)
     before = view.pixels()
     view.page.mouse.wheel(0, 120)
-    view.page.wait_for_timeout(200)
-    assert view.page.evaluate("scrollY") > 0  # one move is no aim: it came there by itself
+    assert eventually(view.page, lambda: view.page.evaluate("scrollY") > 0)  # one move is no aim: it came by itself
     view.page.mouse.move(box["x"] + 230, box["y"] + 120)
     view.page.mouse.move(box["x"] + 240, box["y"] + 120)
+    view.page.wait_for_timeout(300)  # a scroll that glides has ended
     scrolled = view.page.evaluate("scrollY")
     view.page.mouse.wheel(0, 120)
-    view.page.wait_for_timeout(200)
+    assert eventually(view.page, lambda: (view.pixels() != before).any())
     assert view.page.evaluate("scrollY") == scrolled
-    assert (view.pixels() != before).any()
 
 
 def test_dragging_moves_the_picture_and_chooses_nothing(view):
@@ -331,13 +330,10 @@ def test_dragging_moves_the_picture_and_chooses_nothing(view):
 
 def test_full_page_and_back(view):
     view.graph.get_by_role("button", name="Full page").click()
-    view.page.wait_for_timeout(100)
-    box = view.canvas.bounding_box()
-    assert box["width"] > 850
-    assert box["height"] > 600
+    assert eventually(view.page, lambda: view.canvas.bounding_box()["width"] > 850)
+    assert view.canvas.bounding_box()["height"] > 600
     view.page.keyboard.press("Escape")
-    view.page.wait_for_timeout(100)
-    assert view.canvas.bounding_box()["width"] < 700
+    assert eventually(view.page, lambda: view.canvas.bounding_box()["width"] < 700)
 
 
 def test_light_dark_and_paper(chromium, report):
@@ -382,11 +378,7 @@ def test_what_nobody_scrolled_to_is_printed(chromium, tmp_path):
     path = write_page(page(results, title="Print"), tmp_path / "print.html")
     opened = chromium.new_page(viewport={"width": 1280, "height": 700})
     opened.goto(path.as_uri())
-    opened.locator(".body.waiting").first.wait_for(state="detached", timeout=30_000)  # without a scroll
-    for _ in range(60):
-        if not opened.locator(".body.waiting").count():
-            break
-        opened.wait_for_timeout(250)
+    assert eventually(opened, lambda: not opened.locator(".body.waiting").count())  # without a scroll
     opened.locator("article canvas[role=application]").nth(1).wait_for(state="attached")
     assert opened.locator("article canvas[role=application]").count() == 2
     opened.close()

@@ -10,7 +10,7 @@ from fluoroscope.render.template import TEMPLATE
 from tests.browser import sample_media
 from tests.browser import sample_results as sample
 from tests.browser.test_legible_page import colour
-from tests.browser.test_report_page import View
+from tests.browser.view import View
 
 pytestmark = [
     pytest.mark.browser,

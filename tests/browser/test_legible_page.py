@@ -13,7 +13,7 @@ from fluoroscope.render.page import page, write_page
 from fluoroscope.render.template import TEMPLATE
 from fluoroscope.results import Attribution, TensorHistograms, TensorHistory
 from tests.browser import sample_results as sample
-from tests.browser.test_report_page import View
+from tests.browser.view import View
 
 pytestmark = [
     pytest.mark.browser,

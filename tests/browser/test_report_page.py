@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from fluoroscope.render.page import PanelError, Section, page, write_page
 from fluoroscope.render.template import TEMPLATE
 from fluoroscope.results import TensorHistory
 from tests.browser import sample_results as sample
+from tests.browser.view import View, pixel, spoken
 
 pytestmark = pytest.mark.skipif(not TEMPLATE.is_file(), reason="the page has not been built: npm run build in web/")
 
@@ -49,63 +49,11 @@ def report(tmp_path_factory):
     return write_page(html, tmp_path_factory.mktemp("page") / "report.html")
 
 
-class View:
-    """An open page that remembers everything that went wrong on it."""
-
-    def __init__(
-        self, chromium, path: Path, width: int = 1280, scheme: str = "light", reduced: str = "no-preference"
-    ) -> None:
-        self.context = chromium.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion=reduced, offline=True
-        )
-        self.page = self.context.new_page()
-        self.trouble: list[str] = []
-        self.page.on("console", lambda m: self.trouble.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda e: self.trouble.append(str(e)))
-        self.page.on(
-            "request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else self.trouble.append(r.url)
-        )
-        self.page.add_init_script(
-            "window.violations = [];"
-            "addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective))"
-        )
-        self.page.goto(path.as_uri())
-        for article in self.page.locator("article").all():
-            article.scroll_into_view_if_needed()
-        self.page.wait_for_function("!document.querySelector('.waiting')")
-        self.page.wait_for_timeout(400)
-
-    def panel(self, kind: str, number: int = 0):
-        return self.page.locator(f'article[data-kind="{kind}"]').nth(number)
-
-    def close(self) -> None:
-        violations, broken = self.page.evaluate("[violations, window.broken ?? null]")
-        self.context.close()
-        assert self.trouble == []
-        assert violations == []
-        assert broken is None
-
-
 @pytest.fixture
 def view(chromium, report):
     opened = View(chromium, report)
     yield opened
     opened.close()
-
-
-def spoken(text: str) -> float:
-    """A number of the page as a number again."""
-    return float(text.replace("\u2212", "-").replace("\u2009", "").strip())
-
-
-def pixel(canvas, u: float, v: float) -> list[int]:
-    """Colour of a canvas at parts (u, v) of its width and height."""
-    script = """(c, [u, v]) => {
-        const copy = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d');
-        copy.drawImage(c, Math.floor(u * c.width), Math.floor(v * c.height), 1, 1, 0, 0, 1, 1);
-        return [...copy.getImageData(0, 0, 1, 1).data];
-    }"""
-    return canvas.evaluate(script, [u, v])
 
 
 def test_every_panel_is_there_and_names_are_text(view):
@@ -143,7 +91,7 @@ def test_maps_are_drawn_with_the_rule_of_the_results(view):
     """A map alone is the palette at the interpolated values, to the rounding of 256 colours."""
     panel = view.panel("attribution")
     panel.get_by_text("Map", exact=True).click()
-    view.page.wait_for_timeout(200)
+    view.settle()
     canvas = panel.locator('[data-row="0"][data-column="0"] canvas')
     size = canvas.evaluate("c => c.width")
     smooth = sample.grad_cam().resized(size, size)[0, 0]
@@ -154,10 +102,10 @@ def test_maps_are_drawn_with_the_rule_of_the_results(view):
         expected = [np.interp(along, range(len(stops)), stops[:, c]) for c in range(3)]
         assert np.abs(np.array(pixel(canvas, u, v)[:3]) - expected).max() <= 6
     panel.get_by_text("Raw", exact=True).click()
-    view.page.wait_for_timeout(200)
+    view.settle()
     assert pixel(canvas, 0.255, 0.255) == pixel(canvas, 0.37, 0.37)  # both in cell (2, 2)
     panel.get_by_text("Image", exact=True).click()
-    view.page.wait_for_timeout(200)
+    view.settle()
     pixels = sample.images()[0]
     np.testing.assert_array_equal(pixel(canvas, 32.5 / 64, 20.5 / 64)[:3], pixels[20, 32])
 
@@ -174,7 +122,7 @@ def test_contours_change_with_the_share_of_the_peak(view):
     drawings = set()
     for share in ("0.2", "0.5", "0.9"):
         slider.fill(share)
-        view.page.wait_for_timeout(150)
+        view.settle()
         drawings.add(canvas.evaluate("c => c.toDataURL()"))
     assert len(drawings) == 3
 

@@ -8,7 +8,7 @@ from fluoroscope.render.page import page, write_page
 from fluoroscope.render.template import TEMPLATE
 from tests.browser import sample_media
 from tests.browser import sample_results as sample
-from tests.browser.test_report_page import View
+from tests.browser.view import View, eventually
 
 pytestmark = [
     pytest.mark.browser,
@@ -58,8 +58,7 @@ def test_pictures_and_texts_by_step(logged):
     slider.focus()
     logged.page.keyboard.press("Home")
     assert "step 0" in panel.locator("figcaption").first.inner_text()
-    logged.page.wait_for_timeout(300)
-    assert image.evaluate(color) == [0, 40, 90, 255, 24]
+    assert eventually(logged.page, lambda: image.evaluate(color) == [0, 40, 90, 255, 24])
     assert panel.locator("figure").nth(1).locator("img").count() == 2
     text = panel.locator("pre").inner_text()
     assert text.startswith("text at 40 </script><img src=x")
@@ -89,10 +88,8 @@ def test_a_print_of_what_is_not_decoded_yet_says_so(chromium, tmp_path):
     early.emulate_media(media="print")
     early.goto(path.as_uri())
     early.evaluate("dispatchEvent(new Event('beforeprint'))")
-    for _ in range(100):
-        if early.evaluate("seen.length > 0 && !document.documentElement.hasAttribute('data-pending')"):
-            break
-        early.wait_for_timeout(100)
+    decoded = "seen.length > 0 && !document.documentElement.hasAttribute('data-pending')"
+    assert eventually(early, lambda: early.evaluate(decoded))
     assert early.evaluate("[seen[0], seen.at(-1)]") == [True, False]
     sentence = early.locator(".pending")
     assert not sentence.is_visible()

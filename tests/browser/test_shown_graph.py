@@ -9,7 +9,7 @@ from fluoroscope.render.page import page, write_page
 from fluoroscope.render.template import TEMPLATE
 from tests.browser import sample_results as sample
 from tests.browser.test_legible_page import colour
-from tests.browser.test_report_page import View
+from tests.browser.view import View, eventually
 
 pytestmark = [
     pytest.mark.browser,
@@ -58,9 +58,9 @@ def test_paper_has_the_whole_graph_wherever_one_looked(chromium, made):
     picture = view.panel("model-graph").locator(PICTURE)
     for _ in range(6):
         picture.press("ArrowDown")
-    view.page.wait_for_timeout(400)
+    assert eventually(view.page, lambda: picture.evaluate(ROWS)[1] > 0.98)  # it goes on below the window
+    view.settle()
     before = picture.evaluate(ROWS)
-    assert before[1] == pytest.approx(1, abs=0.02)  # it goes on below the window
     view.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     view.page.emulate_media(media="print")
     view.page.set_viewport_size({"width": 700, "height": 1000})
@@ -73,6 +73,5 @@ def test_paper_has_the_whole_graph_wherever_one_looked(chromium, made):
     view.page.emulate_media(media="screen")
     view.page.set_viewport_size({"width": 1280, "height": 900})
     view.page.evaluate("dispatchEvent(new Event('afterprint'))")
-    view.page.wait_for_timeout(400)
-    assert picture.evaluate(ROWS)[2:] == before[2:]
+    assert eventually(view.page, lambda: picture.evaluate(ROWS)[2:] == before[2:])
     view.close()

@@ -9,7 +9,7 @@ from fluoroscope.render.page import Section, page, write_page
 from fluoroscope.render.template import TEMPLATE
 from fluoroscope.results import Comparison
 from tests.browser import sample_results as sample
-from tests.browser.test_report_page import View, spoken
+from tests.browser.view import View, spoken
 
 pytestmark = [
     pytest.mark.browser,
@@ -64,7 +64,7 @@ def test_an_outlier_is_seen_at_every_zoom_and_read_exactly(view):
 def test_the_picture_has_the_colour_of_the_extreme(view):
     panel = view.panel("tensor-summary")
     panel.get_by_text("Full range").click()
-    view.page.wait_for_timeout(200)
+    view.settle()
     found = panel.locator(".view canvas").evaluate(
         """c => { const p = c.getContext('2d').getImageData(0, 30 * c.width / c.clientWidth, c.width, c.height).data;
                   let n = 0;

@@ -167,16 +167,17 @@ def test_a_browser_follows_a_run(chromium: Any, tmp_path: Path) -> None:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [studio.listener]}, daemon=True)
     thread.start()
     page = chromium.new_page()
+    page.set_default_timeout(120_000)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(studio.address)
     page.get_by_role("link", name="watched").click()
     page.wait_for_selector("text=Last step")
     writer.scalars(123456, {"loss": 0.5, "accuracy": 0.9})
-    page.wait_for_selector("text=123,456", timeout=15000)
+    page.wait_for_selector("text=123,456")
     server.should_exit = True
     thread.join(10)
-    page.wait_for_selector("text=does not answer", timeout=15000)
+    page.wait_for_selector("text=does not answer")
     page.close()
     assert not errors
 

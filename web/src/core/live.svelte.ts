@@ -3,6 +3,10 @@ import { askFor, keepOnly } from './blobs';
 import { askForCurves } from './series';
 import type { ReportDocument } from './contract';
 
+const SILENT = 10; // pauses without an answer after which the reader is told
+const LONGEST = 15_000; // ms between two questions
+const GIVEN_UP = 120_000; // ms after which a question that nobody answers is asked again
+
 export interface Shown { report: ReportDocument; trouble: string; updated: number }
 
 /** Every block that a document refers to. */
@@ -24,10 +28,14 @@ export function follow(report: ReportDocument): Shown {
   askForCurves(report.live.curves);
   let pause = report.live.seconds * 1000;
 
+  function told(why = ''): void {
+    shown.trouble = `The studio does not answer; this is the state of ${new Date(shown.updated).toLocaleTimeString()}. ${why}`.trim();
+  }
+
   async function once(): Promise<void> {
     const { address, stamp, seconds } = shown.report.live!;
     const begun = performance.now();
-    const answer = await fetch(`${address}${address.includes('?') ? '&' : '?'}stamp=${encodeURIComponent(stamp)}`);
+    const answer = await fetch(`${address}${address.includes('?') ? '&' : '?'}stamp=${encodeURIComponent(stamp)}`, { signal: AbortSignal.timeout(GIVEN_UP) });
     if (answer.status === 200) {
       const next = (await answer.json()) as ReportDocument;
       // panels of before may still be decoding, so the blocks of both are kept
@@ -36,17 +44,20 @@ export function follow(report: ReportDocument): Shown {
       shown.updated = Date.now();
     } else if (answer.status !== 204) throw new Error(`the studio answered ${answer.status}`);
     shown.trouble = '';
-    pause = Math.max(seconds * 1000, 4 * (performance.now() - begun));
+    pause = Math.min(Math.max(seconds * 1000, 4 * (performance.now() - begun)), LONGEST);
   }
 
   async function again(): Promise<void> {
+    // a process that hangs, or a connection that nobody closed, lets a question lie without an error
+    const silent = setTimeout(told, SILENT * shown.report.live!.seconds * 1000);
     try {
       if (!document.hidden) await once();
     } catch (error) {
-      shown.trouble = `The studio does not answer; this is the state of ${new Date(shown.updated).toLocaleTimeString()}.`;
-      pause = Math.min(pause * 2, 15_000);
-      if (!(error instanceof TypeError)) shown.trouble += ` ${error instanceof Error ? error.message : ''}`;
+      const nobody = error instanceof TypeError || error instanceof DOMException; // no connection, or given up
+      told(nobody ? '' : error instanceof Error ? error.message : String(error));
+      pause = Math.min(pause * 2, LONGEST);
     }
+    clearTimeout(silent);
     setTimeout(again, pause);
   }
   setTimeout(again, pause);
