@@ -17,8 +17,8 @@ import fluoroscope as fs
 from fluoroscope.arguments import checked
 from fluoroscope.errors import FluoroscopeError, OptionError
 from fluoroscope.methods.base import Method
-from fluoroscope.methods.options import alternatives, type_text
 from fluoroscope.methods.registry import methods
+from fluoroscope.options import alternatives, type_text
 from fluoroscope.results import Record, Result
 from fluoroscope.trust.check import Check
 from tests.contract.networks import differences, images, network, snapshot

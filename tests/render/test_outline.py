@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import fluoroscope as fs
-from fluoroscope.model.regions import boxes_of, masks_of
+from fluoroscope.model.target_regions import boxes_of, masks_of
 from fluoroscope.model.targets import Region, Target
 from fluoroscope.render.blobs import Blobs
 from fluoroscope.render.figures import draw

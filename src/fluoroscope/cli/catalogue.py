@@ -9,7 +9,7 @@ from typing import Any
 
 from fluoroscope.cli.console import Console
 from fluoroscope.methods.base import PHASES, Method
-from fluoroscope.methods.options import type_text
+from fluoroscope.options import type_text
 
 __all__ = ["catalogue"]
 

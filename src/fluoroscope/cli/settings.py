@@ -88,7 +88,7 @@ def parsed(text: str) -> tuple[str, str, str]:
 
 def converted(text: str, hint: Any, name: str) -> Any:
     """``text`` as a value of the type ``hint``. Raises OptionError, naming the option."""
-    from fluoroscope.methods.options import alternatives, type_text
+    from fluoroscope.options import alternatives, type_text
 
     for kind in alternatives(hint):
         found = _as(text, kind)

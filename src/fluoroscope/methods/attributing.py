@@ -11,8 +11,8 @@ from fluoroscope import axes as ax
 from fluoroscope.methods.base import Batch, Method
 from fluoroscope.model.inputs import Inputs, samples_of
 from fluoroscope.model.positions import size_over
-from fluoroscope.model.regions import boxes_of, masks_of
 from fluoroscope.model.study import Study
+from fluoroscope.model.target_regions import boxes_of, masks_of
 from fluoroscope.model.targets import Picked
 from fluoroscope.results import Attribution
 

@@ -22,13 +22,13 @@ from torch import nn
 
 from fluoroscope.arguments import checked
 from fluoroscope.errors import NotApplicable, OptionError
-from fluoroscope.methods.options import check_options, option, plain
 from fluoroscope.methods.progress import Progress, progress
 from fluoroscope.model.inputs import Inputs, prepare_inputs
 from fluoroscope.model.memory import out_of_memory
 from fluoroscope.model.study import Study
 from fluoroscope.model.subject import Subject, as_subject, fingerprint
 from fluoroscope.model.targets import Target, TargetLike
+from fluoroscope.options import check_options, option, plain
 from fluoroscope.results import Result, joined
 
 __all__ = ["Batch", "Method", "Need", "Phase", "method", "option", "versions"]

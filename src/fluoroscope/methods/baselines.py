@@ -24,12 +24,12 @@ import torch
 
 from fluoroscope import axes as ax
 from fluoroscope.errors import InputError, OptionError, nearest
-from fluoroscope.methods.options import option
 from fluoroscope.model.positions import usual_axes
 from fluoroscope.model.seeding import generator
 from fluoroscope.model.subject import Subject
 from fluoroscope.model.tables import numbers_of
 from fluoroscope.model.texts import mask_token
+from fluoroscope.options import option
 
 __all__ = ["as_tensor", "baseline_of", "baseline_option", "data_option", "finite"]
 

@@ -10,8 +10,8 @@ import torch
 
 from fluoroscope import axes as ax
 from fluoroscope.methods.baselines import baseline_of, baseline_option
-from fluoroscope.methods.options import plain
 from fluoroscope.model.texts import special_tokens, stand_in, token_names
+from fluoroscope.options import plain
 from fluoroscope.results import Array
 from fluoroscope.trust.trial import Trial
 

@@ -14,9 +14,9 @@ from torch import nn
 from fluoroscope.arguments import checked
 from fluoroscope.errors import OptionError
 from fluoroscope.methods.base import versions
-from fluoroscope.methods.options import check_options, option, plain
 from fluoroscope.model.subject import Subject, fingerprint
 from fluoroscope.model.targets import TargetLike
+from fluoroscope.options import check_options, option, plain
 from fluoroscope.results import Array, Scorecard
 from fluoroscope.trust.trial import Trial
 

@@ -14,12 +14,12 @@ from torch import nn
 from fluoroscope.arguments import checked
 from fluoroscope.errors import NotApplicable, OptionError
 from fluoroscope.methods.base import versions
-from fluoroscope.methods.options import check_options, option
 from fluoroscope.methods.progress import progress
 from fluoroscope.methods.weights.looking import chosen, with_values
 from fluoroscope.methods.weights.summary import MANY, MARGIN, Look, planned
 from fluoroscope.model.subject import Subject, as_subject
 from fluoroscope.model.weights import Checkpoint, Weight, weights_of
+from fluoroscope.options import check_options, option
 from fluoroscope.results import Comparison, TensorRecord, TensorSummary
 
 __all__ = ["WeightDifference"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fluoroscope.errors import OptionError
-from fluoroscope.methods.options import check_options, option
+from fluoroscope.options import check_options, option
 
 __all__ = ["Settings"]
 

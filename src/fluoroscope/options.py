@@ -1,4 +1,4 @@
-"""Options: the fields of methods and checks, and which values they take."""
+"""Options: the fields of methods, checks and recordings, and which values they take."""
 
 from __future__ import annotations
 
