@@ -343,6 +343,28 @@ def test_a_run_goes_on(tmp_path: Path) -> None:
     assert found["a"].tensor_history().steps.tolist() == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_run_goes_on_from_an_older_checkpoint(tmp_path: Path) -> None:
+    net, optimizer = made("SGD")
+    options: dict[str, Any] = {"exact_every": 4, "sample": 16}
+    with fs.record(net, optimizer, "a", tmp_path, **options) as run:
+        for i in range(7):
+            run.log(loss=step(net, optimizer, i))
+    with torch.no_grad():
+        net.conv.weight.add_(1.0)
+    with fs.record(net, optimizer, "a", tmp_path, resume=True, first_step=3, **options) as run:
+        assert run.step == 3
+        for i in range(3):
+            run.log(loss=step(net, optimizer, i))
+    found = fs.open_runs(tmp_path)["a"]
+    assert found.column("loss").steps.tolist() == [1, 2, 3, 4, 5, 6, 7, 4, 5, 6]
+    history = found.tensor_history()
+    assert history.steps.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert history.meta["exact_steps"] == [1, 4]  # step 5 was exact before, and is a sample of what came after
+    means = dict(zip(history.names, history.statistics["weight/mean"], strict=True))["conv.weight"]
+    assert (means[[3, 4, 5]] > 0.5).all() and abs(means[6]) < 0.5
+    assert not [f for f in fs.diagnose(found) if f.severity == "problem"]
+
+
 def test_a_compiled_network(tmp_path: Path) -> None:
     net, optimizer = made("SGD")
     compiled: Any = torch.compile(net, backend="eager")

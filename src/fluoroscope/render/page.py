@@ -19,6 +19,7 @@ from fluoroscope.render.panels import Panel, PanelError, panels_of
 from fluoroscope.render.plain import plain
 from fluoroscope.render.template import DATA_MARK, TITLE_MARK, template
 from fluoroscope.results import Result, atomic_write
+from fluoroscope.results.store import as_path
 
 __all__ = ["PanelError", "Section", "document", "filled", "json_text", "page", "page_name", "write_page"]
 
@@ -104,7 +105,7 @@ def filled(source: str, found: dict[str, Any], blocks: Sequence[str] = ()) -> st
 
 def page_name(path: str | Path) -> Path:
     """The path of a page. Raises ResultFileError where its name ends like something else."""
-    target = Path(path)
+    target = as_path(path)
     if target.suffix.lower() not in ("", ".html", ".htm") and not target.is_dir():
         raise ResultFileError(
             f"{target.name} would be a page under the name of something else",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fluoroscope.errors import InputError
 from fluoroscope.results.record import Array, Record, record, value
 from fluoroscope.results.result import Result
 
@@ -77,7 +78,18 @@ class History(Result):
 
     @classmethod
     def compared(cls, histories: Mapping[str, History], title: str = "Runs") -> History:
-        """Several runs in one history, by the name of the run; a series of the same name shares axes."""
+        """Several runs in one history, by the name of the run; a series of the same name shares axes.
+
+        Raises:
+            InputError: these are no histories by name.
+        """
+        given: Any = histories
+        if not isinstance(given, Mapping) or not all(isinstance(h, History) for h in given.values()):
+            raise InputError(
+                "runs are compared by their histories",
+                got=_kinds(histories),
+                expected="a mapping from names to histories, such as {name: run.history()}",
+            )
         series, configs = {}, {}
         for run, history in histories.items():
             configs[run] = next(iter(history.configs.values()), {})
@@ -86,6 +98,11 @@ class History(Result):
                 series[f"{run}: {name}"] = one.replace(run=run, name=name, group=one.group or name)
         axis = next((h.axis for h in histories.values()), "step")
         return cls(series=series, configs=configs, axis=axis, title=title)
+
+
+def _kinds(given: Any) -> str:
+    inner = sorted({type(h).__name__ for h in given.values()}) if isinstance(given, Mapping) else []
+    return f"{type(given).__name__}{' of ' if inner else ''}{', '.join(inner)}"
 
 
 def flat_config(config: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:

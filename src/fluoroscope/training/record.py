@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from fluoroscope.arguments import checked
 from fluoroscope.errors import InputError, ModelError, OptionError
+from fluoroscope.results.store import as_path
 from fluoroscope.training.recorder.ranks import Ranks
 from fluoroscope.training.recorder.recording import Recording
 from fluoroscope.training.recorder.settings import Settings
@@ -39,6 +40,7 @@ def record(
     scaler: Any = None,
     ranks: Literal["zero", "all"] = "zero",
     resume: bool = False,
+    first_step: int | None = None,
     samples_per_step: float | None = None,
     curvature: Callable[[], Any] | None = None,
     curvature_every: int = 100,
@@ -70,7 +72,9 @@ def record(
         histograms: whether histograms are kept.
         scaler: the GradScaler of mixed precision, so that the steps it leaves out are recorded.
         ranks: which processes of a distributed training write.
-        resume: go on with the run of that name.
+        resume: go on with the run of that name, after its last step.
+        first_step: the step after which this training begins, such as that of the checkpoint it goes on from: what the
+            run has written beyond it stays and is shown as left behind.
         samples_per_step: examples in a step of all processes, for the throughput and the noise scale.
         curvature: a function that returns the loss of one and the same batch, ``lambda: loss_of(model(x), y)``; its
             largest curvature is measured every ``curvature_every`` steps, by at most 22 Hessian-vector products (twice
@@ -86,7 +90,7 @@ def record(
     Raises:
         ModelError, InputError: not a network, not an optimizer; what was asked for can't be had of this training.
         OptionError: an option is outside what is accepted.
-        ResultFileError: the folder can't be written to.
+        ResultFileError: ``dir`` is no path, or can't be written to.
     """
     if not isinstance(model, nn.Module):
         raise ModelError("fs.record watches a network", got=type(model).__name__, expected="a torch.nn.Module")
@@ -97,14 +101,27 @@ def record(
                 "fs.record watches optimizers", got=type(each).__name__, expected="a torch.optim.Optimizer"
             )
     _check_name(run)
-    if activations not in (True, False, "eager"):
-        raise OptionError(
-            "fs.record: option 'activations' has no such choice", got=activations, expected="True, False or 'eager'"
-        )
+    _check_choice("activations", activations, (True, False, "eager"))
+    _check_choice("ranks", ranks, ("zero", "all"))
+    _check_config(config)
+    folder = as_path(dir)
     number = isinstance(samples_per_step, (int, float)) and not isinstance(samples_per_step, bool)
     if samples_per_step is not None and not (number and 0 < samples_per_step < float("inf")):
         raise OptionError(
             "fs.record: option 'samples_per_step' is out of range", got=samples_per_step, expected="a number above 0"
+        )
+    whole = isinstance(first_step, int) and not isinstance(first_step, bool)
+    if first_step is not None and not (whole and 0 <= first_step < 2**62):
+        raise OptionError(
+            "fs.record: option 'first_step' is out of range",
+            got=repr(first_step),
+            expected="a whole number, at least 0",
+        )
+    if scaler is not None and not all(hasattr(scaler, name) for name in ("step", "get_scale", "is_enabled")):
+        raise InputError(
+            "fs.record: option 'scaler' is no gradient scaler",
+            got=type(scaler).__name__,
+            expected="a torch.amp.GradScaler, or None",
         )
     settings = Settings(
         every=every,
@@ -119,10 +136,34 @@ def record(
         alignment=alignment,
     )
     part = Ranks.here(model, ranks)
-    begin = _Beginning(dir, run or time.strftime("run %Y-%m-%d %H.%M.%S"), config, resume, part)
+    begin = _Beginning(folder, run or time.strftime("run %Y-%m-%d %H.%M.%S"), config, resume, part)
     return Recording(
-        model, optimizers, settings, part, begin, scaler, samples_per_step=samples_per_step, curvature=curvature
+        model,
+        optimizers,
+        settings,
+        part,
+        begin,
+        scaler,
+        first_step,
+        samples_per_step=samples_per_step,
+        curvature=curvature,
     )
+
+
+def _check_choice(name: str, given: object, choices: tuple[object, ...]) -> None:
+    if not isinstance(given, (bool, str)) or given not in choices:
+        expected = f"one of {', '.join(map(repr, choices))}"
+        raise OptionError(f"fs.record: option {name!r} has no such choice", got=given, expected=expected)
+
+
+def _check_config(config: Any) -> None:
+    """Numbers, texts and lists have no names by which runs could be told apart."""
+    if isinstance(config, (int, float, str, bytes, list, tuple, set, frozenset)) and not hasattr(config, "_fields"):
+        raise OptionError(
+            "fs.record: option 'config' has no names for its settings",
+            got=f"{config!r}, of type {type(config).__name__}",
+            expected="a mapping such as {'lr': 0.1}, a dataclass or a namespace",
+        )
 
 
 def _check_name(run: str | None) -> None:

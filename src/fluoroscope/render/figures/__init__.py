@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fluoroscope.errors import FluoroscopeError
+from fluoroscope.errors import FluoroscopeError, InputError
 from fluoroscope.render.figures.registry import Drawing, drawing, prepared
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def draw(result: Result, ax: Axes | None = None, **options: Any) -> Any:
     of your own. ``options`` belong to the kind of result; ``dark=True`` is for dark surroundings in all of them.
 
     Raises:
+        InputError: ``ax`` is no Axes.
         OptionError: an option that the drawing does not have, or a value that it does not take.
         FluoroscopeError: nothing draws this kind of result.
     """
@@ -31,6 +32,12 @@ def draw(result: Result, ax: Axes | None = None, **options: Any) -> Any:
     from fluoroscope.render.figures.canvas import surroundings
 
     how = prepared(kind, options)
+    if ax is not None and not (hasattr(ax, "get_figure") and hasattr(ax, "plot")):
+        raise InputError(
+            f"a result is drawn on matplotlib's Axes: {kind}",
+            got=type(ax).__name__,
+            expected="one Axes, such as plt.subplots()[1], or None for a new figure",
+        )
     theme = surroundings(ax, how.dark)
     if ax is None:
         return how.figure(result, theme)

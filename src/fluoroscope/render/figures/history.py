@@ -118,7 +118,8 @@ class HistoryDrawing(Drawing):
 
     def _draw_groups(self, result: History, name: str, curves: Curves, ax: Axes, theme: Theme) -> None:
         """A line and a band for every group of runs that agree in the settings of ``group_by``."""
-        keys = (self.group_by,) if isinstance(self.group_by, str) else tuple(self.group_by or ())
+        asked: Any = self.group_by
+        keys = tuple(asked) if isinstance(asked, (tuple, list)) else (asked,)
         for key in keys:
             self._column(result, key)
         groups = run_groups(result, keys)
@@ -188,10 +189,10 @@ class HistoryDrawing(Drawing):
     def _setting(self, result: History) -> dict[str, Any] | None:
         return None if self.color_by in (None, "run") else self._column(result, str(self.color_by))
 
-    def _column(self, result: History, key: str) -> dict[str, Any]:
+    def _column(self, result: History, key: Any) -> dict[str, Any]:
         """The values that runs have in a setting. Raises OptionError."""
         known = result.differences
-        if key not in known:
+        if not isinstance(key, str) or key not in known:
             raise OptionError(
                 "there is no such setting in which the runs differ",
                 got=key,

@@ -103,5 +103,7 @@ def _check(kind: str, name: str, value: Any, hint: Any) -> None:
         raise OptionError(f"{name} of the drawing of {kind}", got=value, expected="a whole number, 0 or more")
     if hint is float and not (isinstance(value, (int, float)) and 0 <= value <= 1):
         raise OptionError(f"{name} of the drawing of {kind}", got=value, expected="a number from 0 to 1")
+    if hint is str and not isinstance(value, str):
+        raise OptionError(f"{name} of the drawing of {kind}", got=repr(value), expected="a name, as text")
     if hint is bool and not isinstance(value, bool):
         raise OptionError(f"{name} of the drawing of {kind}", got=value, expected="True or False")

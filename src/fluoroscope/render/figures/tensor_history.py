@@ -108,7 +108,12 @@ class TensorHistoryDrawing(Drawing):
     def _ridges(self, result: TensorHistory, ax: Axes, theme: Theme) -> None:
         histograms = result.histograms
         if self.layer not in result.names:
-            raise OptionError("there is no such tensor", got=self.layer, nearest=nearest(str(self.layer), result.names))
+            raise OptionError(
+                "there is no such tensor",
+                got=self.layer,
+                expected=", ".join(result.names[:8]) + (" …" if len(result.names) > 8 else ""),
+                nearest=nearest(str(self.layer), result.names),
+            )
         name = self.histogram or next(iter(histograms), "")
         if name not in histograms:
             raise OptionError(

@@ -11,7 +11,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from fluoroscope.arguments import checked
 from fluoroscope.errors import OptionError, TrainingStopped
 from fluoroscope.results import Finding
 from fluoroscope.results.findings import Severity
+from fluoroscope.training.diagnosis.rule import find_rules
 
 __all__ = ["Alert", "Announcement", "StopTraining", "Webhook", "as_plain", "at_least"]
 
@@ -39,6 +40,13 @@ Alert = Callable[[Announcement], Any]
 """An alert is called with each announcement; :class:`StopTraining` answers True."""
 
 
+def known_severity(severity: Any) -> Severity:
+    """Raises OptionError where there is no such severity."""
+    if not isinstance(severity, str) or severity not in RANK:
+        raise OptionError("there is no such severity", got=repr(severity), expected=f"one of {', '.join(RANK)}")
+    return cast(Severity, severity)
+
+
 def at_least(finding: Finding, severity: Severity) -> bool:
     """Whether a finding is as severe as ``severity``."""
     return RANK[finding.severity] >= RANK[severity]
@@ -50,12 +58,16 @@ class StopTraining:
 
     Only for findings of ``severity`` or worse, and of ``rules`` where some are named. With ``raises``, the next
     ``optimizer.step()`` raises :class:`~fluoroscope.errors.TrainingStopped` instead, for loops that can't be changed.
+
+    Raises:
+        OptionError: there is no such rule or severity.
     """
 
     def __init__(
         self, rules: Iterable[str] | None = None, severity: Severity = "problem", *, raises: bool = False
     ) -> None:
-        self.rules, self.severity, self.raises = None if rules is None else frozenset(rules), severity, raises
+        known = None if rules is None else frozenset(rule.name for rule in find_rules(rules))
+        self.rules, self.severity, self.raises = known, known_severity(severity), raises
 
     def __call__(self, news: Announcement) -> bool:
         """Whether the training should stop. Raises TrainingStopped where that was asked for."""

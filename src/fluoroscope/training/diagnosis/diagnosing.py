@@ -23,6 +23,7 @@ from fluoroscope.training.diagnosis.series_names import ROLES
 
 __all__ = ["apply", "diagnose", "read_run"]
 
+OPTIONS = ("tensors", "rules", "classes", "steps_per_epoch", *ROLES)
 RANK = {"problem": 0, "warning": 1, "hint": 2}
 
 
@@ -212,7 +213,7 @@ def _check_series(series: Mapping[str, str], history: History) -> None:
     for role, name in series.items():
         if role not in ROLES:
             raise OptionError(
-                "no such option of a diagnosis", got=role, expected=", ".join(ROLES), nearest=nearest(role, ROLES)
+                "no such option of a diagnosis", got=role, expected=", ".join(OPTIONS), nearest=nearest(role, OPTIONS)
             )
         if name not in history.series:
             raise OptionError(

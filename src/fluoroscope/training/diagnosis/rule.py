@@ -175,11 +175,15 @@ def quantities() -> tuple[str, ...]:
     return STATISTICS
 
 
-def find_rules(asked: Iterable[str | type[Rule] | Rule] | None) -> list[Rule]:
+def find_rules(asked: str | type[Rule] | Rule | Iterable[str | type[Rule] | Rule] | None) -> list[Rule]:
     """The rules asked for, all where none are. Raises OptionError for a name that is not known."""
     known = rules()
+    if isinstance(asked, (str, Rule, type)):
+        asked = [asked]
     if asked is None:
         return [cls() for cls in known.values()]
+    if not isinstance(asked, Iterable):
+        raise OptionError("rules are given by their names", got=repr(asked), expected=f"a list of {', '.join(known)}")
     return [_one(a, known) for a in asked]
 
 

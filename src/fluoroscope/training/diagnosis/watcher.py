@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from fluoroscope.arguments import checked
-from fluoroscope.errors import OptionError, TrainingStopped
-from fluoroscope.results import Finding, Findings
+from fluoroscope.errors import InputError, OptionError, TrainingStopped
+from fluoroscope.results import Finding, Findings, History
 from fluoroscope.results.findings import Severity
-from fluoroscope.training.diagnosis.alerts import Alert, Announcement, at_least
+from fluoroscope.training.diagnosis.alerts import Alert, Announcement, at_least, known_severity
 from fluoroscope.training.diagnosis.diagnosing import apply, read_run
 from fluoroscope.training.diagnosis.evidence import Evidence
 from fluoroscope.training.diagnosis.rule import Rule, find_rules
@@ -38,6 +39,9 @@ class Watcher:
     ``tensor_history()``. At most ``share`` of the time goes into diagnoses: where one takes long, the next comes later.
     Rules that can't tell "not yet" from "never" are told when they have spoken since half of the run. An alert that
     fails is logged; only :class:`StopTraining` with ``raises`` lets its exception through.
+
+    Raises:
+        InputError, OptionError: ``run`` is none of these; an option is outside what is accepted.
     """
 
     def __init__(
@@ -54,8 +58,9 @@ class Watcher:
         if not all(isinstance(v, (int, float)) for v in given) or every < 1 or not 0 < share <= 1:
             raise OptionError("a watcher's options are out of range", got=f"every={every}, share={share}",
                               expected="every from 1, share up to 1")  # fmt: skip
-        self.every, self.severity, self.share = every, severity, share
-        self.alerts, self.rules = tuple(alerts), find_rules(rules)
+        self.every, self.severity, self.share = every, known_severity(severity), share
+        self.alerts, self.rules = _callables(alerts), find_rules(rules)
+        _check_run(run)
         self.findings = Findings()
         self.should_stop = False
         self._run, self._steps, self._next_time = run, 0, 0.0
@@ -119,6 +124,28 @@ class Watcher:
                 self.should_stop = True
                 if hasattr(self._run, "should_stop"):
                     self._run.should_stop = True
+
+
+def _callables(alerts: Any) -> tuple[Alert, ...]:
+    found = tuple(alerts) if isinstance(alerts, Iterable) else (alerts,)
+    for alert in found:
+        if not callable(alert):
+            raise OptionError(
+                "an alert is called with what is found",
+                got=repr(alert),
+                expected="functions, such as alerts=[print, fs.StopTraining()]",
+            )
+    return found
+
+
+def _check_run(run: Any) -> None:
+    readable = isinstance(run, (str, os.PathLike, History)) or callable(getattr(run, "history", None))
+    if not readable and not callable(getattr(run, "read", None)):
+        raise InputError(
+            "a watcher looks at a run that is written",
+            got=type(run).__name__,
+            expected="what fs.record gives",
+        )
 
 
 def _last_step(evidence: Evidence) -> int:

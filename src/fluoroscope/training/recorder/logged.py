@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,18 @@ import torch
 
 from fluoroscope.errors import InputError
 
-__all__ = ["flattened", "number", "single", "whole_step"]
+__all__ = ["flattened", "mapping", "number", "single", "whole_step"]
+
+
+def mapping(values: Any) -> dict[Any, Any]:
+    """What is logged without names of its own. Raises InputError where it has none."""
+    if values is not None and not isinstance(values, Mapping):
+        raise InputError(
+            "a value is logged by its name",
+            got=_shown(values),
+            expected="run.log(loss=loss)",
+        )
+    return dict(values or {})
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -61,7 +73,7 @@ def number(name: str, value: Any) -> float:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, int):
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
         return "an integer beyond the largest float"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]} …"

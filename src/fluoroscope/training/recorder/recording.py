@@ -13,12 +13,13 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import InputError
 from fluoroscope.results import Array
 from fluoroscope.training.recorder.activations import activations_of
 from fluoroscope.training.recorder.facts import about_model, environment
 from fluoroscope.training.recorder.later import Later
-from fluoroscope.training.recorder.logged import flattened, number, single, whole_step
+from fluoroscope.training.recorder.logged import flattened, mapping, number, single, whole_step
 from fluoroscope.training.recorder.machine import Pace, memory
 from fluoroscope.training.recorder.notes import notes_of, unstepped, update_norm
 from fluoroscope.training.recorder.optimizer_watch import Measured, OptimizerWatch
@@ -55,11 +56,11 @@ class Recording(OnRequest):
         ranks: Ranks,
         begin: Callable[..., RunWriter],
         scaler: Any = None,
-        first_step: int = 0,
+        first_step: int | None = None,
         samples_per_step: float | None = None,
         curvature: Callable[[], Any] | None = None,
     ) -> None:
-        self.model, self.settings, self.step = model, settings, first_step
+        self.model, self.settings, self.step = model, settings, first_step or 0
         self._optimizers, self._ranks, self._begin = tuple(optimizers), ranks, begin
         self._network = unwrapped(model)
         self._scaler = ScalerWatch(scaler, self._skipped) if scaler is not None else None
@@ -71,7 +72,7 @@ class Recording(OnRequest):
         self._watches: dict[int, OptimizerWatch] = {}
         self._writer: RunWriter | None = None
         self._facts: dict[str, Any] = {}
-        self._first = first_step
+        self._first, self._begun = self.step, first_step is not None
         self._before_any: Counter[str] = Counter()
         self._early = False
         self.should_stop = False
@@ -100,7 +101,7 @@ class Recording(OnRequest):
         if self._ranks.writes:
             self._writer = self._begin(environment=environment(), model=about_model(self._network))
             self._rows = Rows(self._writer, self.settings.histograms)
-            self.step = self._first = max(self._first, _steps_so_far(self._writer))
+            self.step = self._first = self._first if self._begun else _steps_so_far(self._writer)
         names = parameter_names(self._network)
         if self._ranks.measures:
             for optimizer in self._optimizers:
@@ -197,13 +198,14 @@ class Recording(OnRequest):
 
     # ------------------------------------------------------------------ logging
 
+    @checked
     def log(self, values: Mapping[str, Any] | None = None, /, *, step: int | None = None, **named: Any) -> None:
         """Write values at the current step: numbers, or tensors of one entry (from an accelerator without waiting).
 
         Raises:
-            InputError: a value is no single number, or the step no whole one.
+            InputError: a value has no name, or is no single number, or the step no whole one.
         """
-        given = flattened({**(values or {}), **named})
+        given = flattened(mapping(values) | named)
         if self._writer is None or not given:
             return
         at, time = self.step if step is None else whole_step(step), clock.time()

@@ -19,8 +19,8 @@ DEEPEST = 12
 def plain_values(item: Any, depth: int = 0) -> Any:
     """``item`` out of dicts, lists, text, numbers, truth values and None.
 
-    Dataclasses, namespaces and mappings become dicts; arrays of up to some thousand entries lists; NaN and infinity the
-    words ``"nan"``, ``"inf"``, ``"-inf"``; anything else its ``repr``, cut.
+    Dataclasses, named tuples, namespaces and mappings become dicts; arrays of up to some thousand entries lists; NaN
+    and infinity the words ``"nan"``, ``"inf"``, ``"-inf"``; anything else its ``repr``, cut.
     """
     if isinstance(item, np.generic):
         item = item.item()
@@ -49,6 +49,8 @@ def _mapping(item: Any) -> Mapping[Any, Any] | None:
         return item
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
         return {f.name: getattr(item, f.name) for f in dataclasses.fields(item)}
+    if isinstance(item, tuple) and isinstance(names := getattr(item, "_fields", None), tuple):
+        return dict(zip(names, item, strict=True))
     if type(item).__name__ in ("Namespace", "SimpleNamespace"):
         return dict(vars(item))
     return None

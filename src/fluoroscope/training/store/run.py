@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import FluoroscopeError, InputError, MissingExtra, nearest
 from fluoroscope.results import History, Media, Series, TensorHistory
 from fluoroscope.results.store import atomic_write
+from fluoroscope.training.store.asked import asked_names, asked_rank
 from fluoroscope.training.store.column import Column, Envelope, envelope
 from fluoroscope.training.store.folder import writer_files
 from fluoroscope.training.store.interest import by_interest
@@ -172,6 +174,7 @@ class Run:
         return tuple(found)
 
     def _column(self, name: str, times: bool) -> tuple[Any, Any, Any]:
+        (name,) = asked_names([name], "run.column(name)") or [""]
         parts: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
         known: list[str] = []
         for file, meta in self._metas():
@@ -187,6 +190,7 @@ class Run:
             )
         return tuple(p[0] if len(p) == 1 else np.concatenate(p) if p else None for p in parts)  # type: ignore[return-value]
 
+    @checked
     def column(self, name: str) -> Column:
         """Every point of a series, exactly as written: NaN and infinity kept, repeated and falling steps too.
 
@@ -195,6 +199,7 @@ class Run:
         """
         return Column(*self._column(name, times=True))
 
+    @checked
     def columns(self, names: Iterable[str] | None = None) -> dict[str, Column]:
         """Many series at once, in the order of ``names``, or all in the order of first writing: each as :meth:`column`
         gives it, but the files are read once.
@@ -202,7 +207,7 @@ class Run:
         Raises:
             InputError: there is no such series.
         """
-        asked = None if names is None else list(dict.fromkeys(names))
+        asked = asked_names(names, "run.column(name) or run.columns([name])")
         parts: dict[str, list[tuple[Any, Any, Any]]] = {}
         for file, meta in self._metas():
             prefix = _prefix(meta)
@@ -235,6 +240,7 @@ class Run:
                 found.update({_prefix(meta) + n: v for n, v in reader.last_values().items()})
         return found
 
+    @checked
     def history(self, names: Iterable[str] | None = None, *, partial: bool = False) -> History:
         """Series as a result that can be drawn and saved; all of them, losses first, where none are named.
 
@@ -243,6 +249,7 @@ class Run:
         Raises:
             ResultFileError: a series can't be read; with ``partial``, none can.
         """
+        names = asked_names(names, "run.history([name])")
         found, lost = readable_columns(self, names) if partial else (self.columns(names), ())
         columns = {name: found[name] for name in by_interest(found)} if names is None else found
         series = {
@@ -256,6 +263,7 @@ class Run:
         meta: dict[str, Any] = {"run": self.name, "config": config, **{k: v for k, v in told.items() if v}}
         return History(title=self.name, series=series, configs={self.name: config}, meta=meta)
 
+    @checked
     def tensor_history(
         self, quantities: Sequence[str] | None = None, *, histograms: bool = True, rank: int = 0, partial: bool = False
     ) -> TensorHistory:
@@ -267,15 +275,21 @@ class Run:
         ``partial``: quantities that can't be read are left out; the notes and ``meta["unreadable"]`` name them.
 
         Raises:
+            InputError: no process of that rank wrote.
             ResultFileError: one of them can't be read, and ``partial`` is not given.
         """
-        files = [file for file, meta in self._metas() if meta.get("rank", 0) == rank]
+        by_rank: dict[int, list[Path]] = {}
+        for file, meta in self._metas():
+            by_rank.setdefault(meta.get("rank", 0), []).append(file)
+        files = by_rank[asked_rank(rank, by_rank)]
+        quantities = asked_names(quantities, "run.tensor_history([quantity])")
         return tensor_history(files, self.name, quantities, histograms, partial)
 
     def media(self, names: Iterable[str] | None = None) -> Media:
         """Pictures and texts, of the series named or of all. A picture is read from its file when it is asked for
         (``media.images[name].picture(i)``); to save or plot the result all of them are read.
         """
+        names = asked_names(names, "run.media([name])")
         return media_of([(file, _prefix(meta)) for file, meta in self._metas()], self.name, names)
 
     # ------------------------------------------------------------------ out

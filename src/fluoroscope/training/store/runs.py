@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from pathlib import Path
+from typing import Any
 
 from fluoroscope.arguments import checked
 from fluoroscope.errors import FluoroscopeError, InputError, nearest
@@ -46,8 +47,8 @@ class Runs(Mapping[str, Run]):
             found[name if name not in found else f"{name} ({folder.name})"] = run
         return found
 
-    def __getitem__(self, name: str) -> Run:
-        found, name = self._found(), utf8(name)
+    def __getitem__(self, name: Any) -> Run:
+        found, name = self._found(), utf8(name) if isinstance(name, str) else repr(name)
         if name not in found and name in self.damaged:
             error = self.damaged[name]
             raise RunError(

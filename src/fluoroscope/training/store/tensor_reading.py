@@ -21,8 +21,8 @@ UNITS = {"ratio": "1", "zero_share": "share", "dead": "share", "saturated": "sha
 def tensor_history(
     files: Sequence[Path], title: str, quantities: Sequence[str] | None, histograms: bool, partial: bool
 ) -> TensorHistory:
-    """Statistics of all tensors of these files, those written first before later ones of the same step. ``partial``:
-    without those that can't be read.
+    """Statistics of all tensors of these files. Of the same step, a later file takes the place of an earlier one, and
+    within a file exact statistics that of samples. ``partial``: without those that can't be read.
     """
     wanted = None if quantities is None else set(quantities)
     tables: list[TensorTable] = []
@@ -33,20 +33,20 @@ def tensor_history(
         with opened(file) as reader:
             if partial:
                 found, unread = readable_tensors(reader, wanted, histograms)
-                tables, lost = tables + found, lost | dict.fromkeys(unread)
+                lost |= dict.fromkeys(unread)
             else:
-                tables += list(reader.tensors(wanted, histograms))
+                found = list(reader.tensors(wanted, histograms))
+            tables += sorted((t for t in found if len(t.steps)), key=_is_exact)
             facts = {**facts, **(reader.meta().get("recorder") or {})}
     order = list(facts.pop("order", None) or [])
-    tables = [t for t in tables if len(t.steps)]
     names = _in_order({n: None for t in tables for n in t.layout.names}, order)
     steps = np.unique(np.concatenate([np.zeros(0, np.int64), *(t.steps for t in tables)]))
     statistics, recorded = _statistics(tables, names, steps)
-    exact = [t.steps for t in tables if t.layout.facts.get("exact")]
+    exact = {int(s): _is_exact(t) for t in tables for s in t.steps}
     meta = {
         "run": title,
         **facts,
-        "exact_steps": sorted({int(s) for part in exact for s in part}),
+        "exact_steps": sorted(s for s, is_exact in exact.items() if is_exact),
     }
     if lost:
         notes = told_lost("statistics of tensors", tuple(lost), len(lost) + len(statistics))
@@ -64,6 +64,10 @@ def tensor_history(
     )
 
 
+def _is_exact(table: TensorTable) -> bool:
+    return bool(table.layout.facts.get("exact"))
+
+
 def _in_order(names: dict[str, None], order: list[str]) -> tuple[str, ...]:
     """Names as the network runs them where that is known; others after, as they came."""
     place = {name: i for i, name in enumerate(order)}
@@ -76,7 +80,7 @@ def _statistics(
     place = {name: i for i, name in enumerate(names)}
     values: dict[str, Array] = {}
     recorded: dict[str, Array] = {}
-    for table in sorted(tables, key=lambda t: bool(t.layout.facts.get("exact"))):
+    for table in tables:
         rows = np.array([place[n] for n in table.layout.names], np.int64)
         at = np.searchsorted(steps, table.steps)
         for quantity, found in table.statistics.items():

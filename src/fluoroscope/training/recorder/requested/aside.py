@@ -14,7 +14,7 @@ from fluoroscope.errors import InputError, ModelError
 from fluoroscope.model.guard import Guard
 from fluoroscope.training.recorder.shards import sharded
 
-__all__ = ["aside", "loss_of_closure", "refuse", "several", "trained"]
+__all__ = ["aside", "called", "loss_of_closure", "refuse", "several", "trained"]
 
 
 def trained(model: nn.Module, optimizers: Sequence[Any]) -> list[nn.Parameter]:
@@ -23,6 +23,18 @@ def trained(model: nn.Module, optimizers: Sequence[Any]) -> list[nn.Parameter]:
     inside = [p for p in model.parameters() if id(p) in held]
     known = {id(p) for p in inside}
     return [*inside, *(p for i, p in held.items() if i not in known)]
+
+
+def called(what: str, function: Any, example: str) -> None:
+    """Raises InputError where ``function`` is none."""
+    if not callable(function):
+        raise InputError(
+            f"{what} needs a function that returns the loss",
+            got=f"{type(function).__name__}, which can't be called",
+            expected="such as lambda: loss_of(model(x), y)"
+            if "curvature" in what
+            else "such as lambda part: loss_of(part)",
+        )
 
 
 def refuse(what: str, model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:

@@ -19,7 +19,7 @@ from fluoroscope.results import Array
 from fluoroscope.training.recorder.norms import pieces, square
 from fluoroscope.training.recorder.optimizer_watch import Measured
 from fluoroscope.training.recorder.requested.alignment import ExactAlignment, SampledAlignment
-from fluoroscope.training.recorder.requested.aside import refuse, trained
+from fluoroscope.training.recorder.requested.aside import called, refuse, trained
 from fluoroscope.training.recorder.requested.curvature import Curvature, CurvatureMeter
 from fluoroscope.training.recorder.requested.moving_ratio import MovingRatio
 from fluoroscope.training.recorder.requested.noise_scale import WHAT, NoiseScale, measured_noise_scale, unbiased
@@ -37,6 +37,7 @@ CARRIED = "no gradient noise scale: gradients of earlier steps were not zeroed"
 ALONE = 3
 """Steps without anything to compare before that is told."""
 REQUESTED_DECAY = 0.9
+CLOSED = "lambda: loss_of(model(x), y)"
 
 
 @dataclass
@@ -78,6 +79,7 @@ class Beside:
         """Raises InputError, ModelError where what was asked for can't be had of this training."""
         parameters = trained(self.model, self.optimizers)
         if self.closure is not None:
+            called("the curvature", self.closure, CLOSED)
             refuse("the curvature", self.model, parameters)
         if self.settings.alignment == "exact":
             refuse("the exact alignment of steps", self.model, parameters)
@@ -225,6 +227,7 @@ class Beside:
 
     def noise_scale(self, loss_of: Callable[[Any], Any], batch: Any, parts: int) -> tuple[NoiseScale, dict[str, float]]:
         """Of one batch, and the series with what was asked for before."""
+        called(WHAT, loss_of, "lambda part: loss_of(model(part[0]), part[1])")
         found = measured_noise_scale(self.model, trained(self.model, self.optimizers), loss_of, batch, parts)
         if not np.isfinite([found.noise, found.gradient]).all():
             return found, {}
@@ -235,6 +238,7 @@ class Beside:
 
     def curvature(self, closure: Callable[[], Any]) -> Curvature:
         """Of the loss that ``closure`` returns."""
+        called("the curvature", closure, CLOSED)
         return self._meter(closure)
 
     def _scheduled(self, closure: Callable[[], Any]) -> dict[str, float]:
