@@ -26,7 +26,7 @@ from fluoroscope.methods.progress import Progress, progress
 from fluoroscope.model.inputs import Inputs, prepare_inputs
 from fluoroscope.model.memory import out_of_memory
 from fluoroscope.model.study import Study
-from fluoroscope.model.subject import Subject, as_subject, fingerprint
+from fluoroscope.model.subject import Subject, as_subject
 from fluoroscope.model.targets import Target, TargetLike
 from fluoroscope.options import check_options, option, plain
 from fluoroscope.results import Result, joined
@@ -185,7 +185,7 @@ def provenance(method: Method, study: Study, given: dict[str, Any]) -> dict[str,
         "phase": method.phase,
         "options": method.settings(),
         "model": study.subject.title,
-        "fingerprint": fingerprint(study.module),
+        "fingerprint": study.fingerprint,
         "device": str(study.subject.device),
         "dtype": str(study.subject.dtype).removeprefix("torch."),
         "seed": method.seed,

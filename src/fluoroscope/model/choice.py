@@ -131,7 +131,7 @@ def _attended(study: Study, inputs: Inputs, probe: Probe, end: Call) -> Call | N
     reached = {id(c): _reached(c, found[_exactly(c)]) for c in calls}
     wide = [c for c in calls if reached[id(c)] > 1]
     narrow = {c.name for c in calls if reached[id(c)] <= 1} | {c.name for c in probe.calls if c.shape == (1, 1, width)}
-    modules = dict(study.module.named_modules(remove_duplicate=False))
+    modules = study.named
     fitting = [c for c in wide if not _projects(c.name, narrow, modules)]
     if fitting and fitting[-1].layout is not None and fitting[-1].layout.tokens:
         whole = [c for c in fitting if not _inside_a_block(c.name, narrow, modules)]

@@ -123,10 +123,10 @@ class Guard:
 
     def __enter__(self) -> Self:
         self._random = RandomState()
-        modules = every_module(self.module)
+        modules = self.modules = every_module(self.module)
         parameters = _unique(p for m in modules for p in m._parameters.values())
         buffers = _unique(b for m in modules for b in m._buffers.values())
-        self._modules, self._states = modules, _ModuleStates(modules)
+        self._states = _ModuleStates(modules)
         self._parameters = [(p, p.requires_grad, p.grad, _version(p)) for p in parameters]
         with torch.no_grad():
             self._buffers = [(b, _version(b), b.clone()) for b in buffers if b.device.type != "meta"]
@@ -134,7 +134,7 @@ class Guard:
 
     def prepare(self, training: bool = False) -> None:
         """Eval mode (unless ``training``), and no parameter that asks for a gradient."""
-        for module in self._modules:
+        for module in self.modules:
             if module.training is not training:
                 module.training = training
         for parameter, wanted, _, _ in self._parameters:

@@ -134,7 +134,7 @@ def kept(study: Study, inputs: Inputs, key: Any, new: Callable[[], Kept]) -> Any
         return None
     if main.device.type != "cpu" or os.environ.get("FLUOROSCOPE_PROGRAMS") == "0" or not undisturbed():
         return None
-    if any(m.__dict__[name] for m in study.module.modules() for name in HOOKS):
+    if any(m.__dict__[name] for m in study.modules for name in HOOKS):
         return None
     known = _KEPT.setdefault(study.module, {})
     place = key, tuple(main.shape[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -12,7 +13,6 @@ from torch import nn
 from fluoroscope.model.outputs import first_tensor
 from fluoroscope.model.positions import Layout, channels_of, layout_of
 from fluoroscope.model.series import Reading
-from fluoroscope.model.walk import each_module
 
 __all__ = ["Call", "Probe", "cached_probe", "remember", "structure_of"]
 
@@ -111,13 +111,13 @@ def _changes(tensor: torch.Tensor) -> int:
 _PROBES: WeakKeyDictionary[nn.Module, dict[Any, Probe]] = WeakKeyDictionary()
 
 
-def structure_of(module: nn.Module) -> int:
+def structure_of(modules: Iterable[nn.Module]) -> int:
     """The modules and their plain attributes, which may say what runs and how often, as one number."""
-    return hash(tuple((id(m), type(m), _settings(m)) for m in each_module(module)))
+    return hash(tuple([(id(m), type(m), _settings(m)) for m in modules]))
 
 
 def _settings(module: nn.Module) -> tuple[Any, ...]:
-    return tuple(v for v in module.__dict__.values() if type(v) in _SETTINGS)
+    return tuple([v for v in module.__dict__.values() if type(v) in _SETTINGS])
 
 
 _SETTINGS = frozenset({bool, int, float, str, type(None)})

@@ -82,7 +82,7 @@ class Source:
         """The call of an embedding that looks the whole numbers up: of those whose output has a vector for each of
         them (positions have, too) the first that is given them, else the first.
         """
-        modules = dict(self.study.module.named_modules(remove_duplicate=False))
+        modules = self.study.named
         probe, shape = self.study.probe(self.inputs), tuple(self.chosen.shape[1:])
         fitting = [c for c in probe.calls if isinstance(modules[c.name], nn.Embedding) and c.shape[1:-1] == shape]
         if len(fitting) > 1:

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,9 +23,10 @@ from fluoroscope.model.modes import ForwardTap, ReadTap, TailTap
 from fluoroscope.model.outputs import first_tensor, last_real, main_output
 from fluoroscope.model.positions import Layout, layout_of
 from fluoroscope.model.probe import Probe, cached_probe, remember, structure_of
+from fluoroscope.model.program.unchanged import Unchanged
 from fluoroscope.model.series import AxisWatch, check_reading, in_doubt, is_series, series_axes
-from fluoroscope.model.subject import Subject
-from fluoroscope.model.walk import every_module
+from fluoroscope.model.subject import Subject, fingerprint
+from fluoroscope.model.walk import every_module, named_modules
 
 __all__ = ["LayerName", "Study"]
 
@@ -59,7 +61,7 @@ class Study:
         self.forwards, self.backwards = 0.0, 0.0
         self.notes: list[str] = list(subject.notes)
         self.facts: dict[str, Any] = {}
-        self.proofs: list[Any] = []
+        self.proofs: list[Unchanged] = []
         self.started = time.perf_counter()
 
     def __enter__(self) -> Self:
@@ -87,7 +89,8 @@ class Study:
         guard = self._stack.enter_context(Guard(self.module))
         guard.prepare()
         # Taken before a forward changes an attribute, such as a counter.
-        self._structure = structure_of(self.module), self.subject.layout
+        self.modules = guard.modules
+        self._structure = structure_of(self.modules), self.subject.layout
         seed_all(self.seed)
         return self
 
@@ -113,11 +116,28 @@ class Study:
             for text in fresh:
                 self.note(text)
 
+    @property
+    def fingerprint(self) -> str:
+        """The network's, see :func:`~fluoroscope.model.subject.fingerprint`; of one that was proved to be unchanged it
+        is known.
+        """
+        if not self.proofs:
+            return fingerprint(self.module)
+        proof = self.proofs[0]
+        if proof.mark is None:
+            proof.mark = fingerprint(self.module)
+        return proof.mark
+
     # ------------------------------------------------------------------ layers
+
+    @cached_property
+    def named(self) -> dict[str, nn.Module]:
+        """All modules by all their names, "" for the network itself."""
+        return named_modules(self.module)
 
     def layer(self, name: str | nn.Module) -> LayerName:
         """The checked name of a layer given by name or by module. Raises LayerError with the nearest names."""
-        modules = dict(self.module.named_modules(remove_duplicate=False))
+        modules = self.named
         if isinstance(name, nn.Module):
             found = next((n for n, m in modules.items() if m is name), None)
             if found is None:

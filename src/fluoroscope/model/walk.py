@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-__all__ = ["each_module", "every_module"]
+__all__ = ["each_module", "every_module", "named_modules"]
 
 
 def each_module(module: nn.Module) -> Iterator[nn.Module]:
@@ -24,3 +24,16 @@ def each_module(module: nn.Module) -> Iterator[nn.Module]:
 def every_module(module: nn.Module) -> list[nn.Module]:
     """All of :func:`each_module`."""
     return list(each_module(module))
+
+
+def named_modules(module: nn.Module) -> dict[str, nn.Module]:
+    """All modules by all their names, as ``module.named_modules(remove_duplicate=False)`` has them, "" for itself."""
+    found: dict[str, nn.Module] = {}
+    left: list[tuple[str, nn.Module]] = [("", module)]
+    while left:
+        name, part = left.pop()
+        found[name] = part
+        if part._modules:
+            start = f"{name}." if name else ""
+            left += [(start + key, child) for key, child in reversed(part._modules.items()) if child is not None]
+    return found

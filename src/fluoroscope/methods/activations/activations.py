@@ -116,7 +116,7 @@ def representative_layers(study: Study, batch: Batch) -> list[LayerName]:
         calls = [c for c in probe.calls if c.name and c.layout is not None and c.index == probe.counts[c.name] - 1]
         names = {c.name for c in calls}
     if len(names) < FEW_LAYERS:
-        modules = dict(study.module.named_modules(remove_duplicate=False))
+        modules = study.named
         blocks = _repeated(calls, modules) if len(names) == 1 else set()
         children = {c.name for c in calls if "." not in c.name}
         names = {n for n in names | children if not any(b.startswith(f"{n}.") for b in blocks)} | blocks

@@ -38,6 +38,8 @@ class Unchanged:
             self._tensors = [(t, t.detach().clone()) for t in tensors]
         if any(t.stride() != kept.stride() for t, kept in self._tensors):
             raise Unseen("a tensor is a part of another one, with gaps")
+        self.mark: str | None = None
+        """The network's fingerprint, once somebody asked for it."""
         self.bytes = sum(t.numel() * t.element_size() for t in tensors)
 
     def holds(self, *, numbers: bool = True) -> bool:
