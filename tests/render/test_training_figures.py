@@ -257,6 +257,32 @@ def test_findings_keep_the_whole_evidence_and_a_logarithmic_axis_beside_zeros():
     assert all(above.y0 > below.y0 + 0.7 * below.height for above, below in pairwise(boxes))  # a line each
 
 
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([*10.0 ** -np.arange(0, 6, 0.1), 0.0, 0.0], "log"),
+        ([*10.0 ** -np.arange(0, 6, 0.1), 0.0, -1.0], "linear"),
+        ([0.0, 1e-4, *[0.5] * 40], "linear"),  # all but two points are well seen
+        ([0.0, 0.0], "linear"),
+    ],
+)
+def test_a_finding_whose_only_curve_has_zeros_is_readable(values: list[float], scale: str):
+    series = {"loss": Series(steps=np.arange(len(values)), values=np.array(values))}
+    figure = draw(Findings(items=(Finding(rule="r", title="t", series=series),)))
+    assert figure.axes[1].get_yscale() == scale
+    assert ("▼ 2 zero: below a log axis" in texts(figure.axes[1])) == (scale == "log")
+
+
+def test_a_finding_says_what_of_its_layers_is_drawn():
+    dead = {n: Series(steps=np.arange(5), values=np.ones(5), unit="share", group="dead units") for n in ("0", "4")}
+    figure = draw(Findings(items=(Finding(rule="r", title="t", series=dead, reference=0.67),)))
+    figure.canvas.draw()
+    curve = figure.axes[1]
+    assert curve.get_title(loc="left") == "dead units"
+    assert [t.get_text() for t in curve.get_legend().get_texts()] == ["reference 67 %", "0", "4"]
+    assert all(t.get_text().endswith("%") for t in curve.get_yticklabels())
+
+
 def seeds():
     found = {}
     for i, (rate, length) in enumerate([(0.1, 50), (0.1, 30), (1.0, 50)]):

@@ -144,7 +144,7 @@ export function widened(low: number, high: number, log: boolean): Extent {
   return { low: low - margin, high: high + margin };
 }
 
-/** Whether all finite values are positive and reach over more than three powers of ten. */
+/** Whether all finite values are positive and reach over more than a factor of 200, as in figures. */
 export function spansDecades(curves: { values: Line }[]): boolean {
   let low = Infinity;
   let high = 0;
@@ -156,7 +156,17 @@ export function spansDecades(curves: { values: Line }[]): boolean {
       if (v > high) high = v;
     }
   }
-  return low > 0 && high > 1000 * low;
+  return low > 0 && high > 200 * low;
+}
+
+/** Whether a linear axis would press most of a curve against zero: some values are zero and none negative, the others reach
+ * far, and a quarter of them are less than a fiftieth of the largest. */
+export function hidesDecades(values: Line): boolean {
+  const finite = Array.from(values).filter(Number.isFinite);
+  const positive = finite.filter((v) => v > 0);
+  if (positive.length === finite.length || finite.some((v) => v < 0) || !spansDecades([{ values: positive }])) return false;
+  const large = positive.reduce((a, b) => Math.max(a, b), 0);
+  return positive.filter((v) => v < large / 50).length >= positive.length / 4;
 }
 
 /** Exponential moving average without the bias of its start; begins anew after every value that is not finite. */

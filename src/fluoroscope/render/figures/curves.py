@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from fluoroscope.render.design import Theme
     from fluoroscope.results import Array, Series
 
-__all__ = ["SECOND", "Points", "Smoothing", "draw_below", "draw_curve", "draw_gaps", "points_of", "spans_decades"]
+__all__ = [
+    "SECOND",
+    "Points",
+    "Smoothing",
+    "draw_below",
+    "draw_curve",
+    "draw_gaps",
+    "hides_decades",
+    "points_of",
+    "spans_decades",
+]
 
 BUCKETS = 1000
 SECOND = 14  # points above the Axes, of a second line
@@ -59,6 +69,17 @@ def spans_decades(values: Array) -> bool:
     """Whether a logarithmic axis is the readable one: the finite values are positive and far apart."""
     known = values[np.isfinite(values)]
     return bool(known.size and known.min() > 0 and known.max() / known.min() > WIDE_RANGE)
+
+
+def hides_decades(values: Array) -> bool:
+    """Whether a linear axis would press most of a curve against zero: some values are zero and none negative, the
+    others are far apart, and a quarter of them are less than a fiftieth of the largest.
+    """
+    known = values[np.isfinite(values)]
+    positive = known[known > 0]
+    if len(positive) in (0, len(known)) or known.min() < 0 or not spans_decades(positive):
+        return False
+    return bool((positive < positive.max() / 50).mean() >= 0.25)
 
 
 def points_of(label: str, series: Series, axis: str, origin: float) -> tuple[Array, Array]:

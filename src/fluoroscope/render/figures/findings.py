@@ -9,8 +9,8 @@ import numpy as np
 
 from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain, quiet
-from fluoroscope.render.figures.curves import Points, draw_curve, draw_gaps, spans_decades
-from fluoroscope.render.figures.label import clean, number, plural, shortened
+from fluoroscope.render.figures.curves import Points, draw_curve, draw_gaps, hides_decades, spans_decades
+from fluoroscope.render.figures.label import clean, measured, number, plural, shortened
 from fluoroscope.render.figures.registry import Drawing, drawing
 
 if TYPE_CHECKING:
@@ -121,21 +121,29 @@ def _evidence(ax: Axes, item: Finding, theme: Theme) -> None:
     numbers = np.concatenate([p.values[np.isfinite(p.values)] for p in curves])
     if np.isfinite(item.reference):
         numbers = np.append(numbers, item.reference)
-        ax.axhline(item.reference, color=theme.good, linewidth=1, linestyle=(0, (4, 3)))
+        read = measured(item.reference, curves[0].unit)
+        ax.axhline(item.reference, color=theme.good, linewidth=1, linestyle=(0, (4, 3)), label=f"reference {read}")
     if _logarithmic(curves, numbers):
         ax.set_yscale("log")
     for points in curves:
         draw_curve(ax, points, 1.4, None, 1)
     draw_gaps(ax, curves, theme)
     quiet(ax, theme, "y")
+    if all(p.unit == "share" for p in curves):
+        ax.yaxis.set_major_formatter(lambda v, _: measured(v, "share"))
+    quantities = {s.group for s in item.series.values() if len(s.values)}
+    if len(quantities) == 1:  # the legend then names layers only
+        ax.set_title(clean(*quantities), color=theme.muted, fontsize=design.points("xs"), parse_math=False)
     ax.set_xlabel("step", color=theme.muted, fontsize=design.points("xs"), loc="left")
-    for text in ax.legend(loc="best", labelcolor=theme.text, fontsize=design.points("xs")).get_texts():
+    legend = ax.legend(loc="best", labelcolor=theme.text, fontsize=design.points("xs"))
+    for line, text in zip(legend.get_lines(), legend.get_texts(), strict=True):
+        line.set_marker("")  # a line of many points has none
         text.set_parse_math(False)
 
 
 def _logarithmic(curves: list[Points], numbers: Array) -> bool:
     """Whether a logarithmic axis is the readable one: for all numbers together, or, where some are zero, for a curve
-    that has none.
+    that has none or that a linear axis would hide.
     """
-    wide = spans_decades(numbers) or any(spans_decades(p.values) for p in curves)
+    wide = spans_decades(numbers) or any(spans_decades(p.values) or hides_decades(p.values) for p in curves)
     return bool(wide and numbers.min() >= 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,17 +20,28 @@ LONGEST = 100_000
 """Points of a curve that are looked at; longer ones are read at even strides."""
 MOST_RIGHT = 1.5
 """An accuracy beyond is one in percent."""
+QUANTITIES = {
+    "activation/dead": ("dead units", "share"),
+    "activation/saturated": ("saturated units", "share"),
+    "activation/std": ("spread of activations", ""),
+    "update/ratio": ("update / weight", ""),
+}
+"""What statistics are called, and their unit, where that is not their name in the record."""
 WIDEST = 4_000
 """Steps of the tensors that are looked at."""
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A series in order: ascending ``steps`` (S,), each once (what was written last counts), and its ``values``."""
+    """A series in order: ascending ``steps`` (S,), each once (what was written last counts), and its ``values``. Where
+    ``name`` is that of a tensor or layer, ``quantity`` says what of it.
+    """
 
     name: str
     steps: Array
     values: Array
+    quantity: str = ""
+    unit: str = ""
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -39,12 +50,12 @@ class Curve:
     def known(self) -> Curve:
         """Only the finite values."""
         keep = np.isfinite(self.values)
-        return Curve(self.name, self.steps[keep], self.values[keep])
+        return replace(self, steps=self.steps[keep], values=self.values[keep])
 
     def part(self, low: float, high: float) -> Curve:
         """Points with low <= step <= high."""
         keep = (self.steps >= low) & (self.steps <= high)
-        return Curve(self.name, self.steps[keep], self.values[keep])
+        return replace(self, steps=self.steps[keep], values=self.values[keep])
 
     def at(self, steps: Array) -> Array:
         """The last value at or before each of ``steps``; NaN before the first."""
@@ -52,28 +63,31 @@ class Curve:
         padded = np.concatenate([self.values, [np.nan]])
         return np.asarray(padded[place])
 
-    def series(self, unit: str = "", group: str = "") -> Series:
+    def series(self) -> Series:
         """As a series to be drawn."""
-        return Series(steps=self.steps, values=self.values, unit=unit, group=group)
+        return Series(steps=self.steps, values=self.values, unit=self.unit, group=self.quantity)
 
 
 @dataclass(frozen=True, eq=False)
 class Statistic:
-    """One quantity of some tensors: ``values`` (L, S) of ``names`` at ``steps``; ``seen`` where it was recorded."""
+    """One quantity of some tensors: ``values`` (L, S) of ``names`` at ``steps``; ``seen`` where it was recorded;
+    ``quantity`` is its name in the record.
+    """
 
     names: tuple[str, ...]
     steps: Array
     values: Array
     seen: Array
+    quantity: str
 
     def rows(self, keep: Array) -> Statistic:
         """Only some tensors."""
         names = tuple(n for n, k in zip(self.names, keep, strict=True) if k)
-        return Statistic(names, self.steps, self.values[keep], self.seen[keep])
+        return replace(self, names=names, values=self.values[keep], seen=self.seen[keep])
 
     def columns(self, keep: Any) -> Statistic:
         """Only some steps."""
-        return Statistic(self.names, self.steps[keep], self.values[:, keep], self.seen[:, keep])
+        return replace(self, steps=self.steps[keep], values=self.values[:, keep], seen=self.seen[:, keep])
 
     @property
     def is_weight(self) -> Array:
@@ -83,7 +97,8 @@ class Statistic:
     def curve(self, row: int) -> Curve:
         """One tensor over the steps at which it was recorded."""
         keep = self.seen[row]
-        return Curve(self.names[row], self.steps[keep], self.values[row, keep])
+        words, unit = QUANTITIES.get(self.quantity, (self.quantity.replace("/", " "), ""))
+        return Curve(self.names[row], self.steps[keep], self.values[row, keep], words, unit)
 
 
 def _last(name: str) -> str:
@@ -211,7 +226,7 @@ class Evidence:
         seen = ~np.isnan(values) if recorded is None else np.asarray(recorded, dtype=bool)[:, self._order]
         rows: Array = np.asarray(seen.any(1))
         steps = np.asarray(self.tensors.steps)[self._order]
-        return Statistic(self.tensors.names, steps, values, seen).rows(rows) if rows.any() else None
+        return Statistic(self.tensors.names, steps, values, seen, name).rows(rows) if rows.any() else None
 
     @cached_property
     def total_gradient(self) -> Curve | None:
