@@ -61,6 +61,11 @@ def test_positions_are_tokens_where_there_is_one_for_each() -> None:
     assert getattr(layout_of((1, 49, 64), IMAGE), "spatial", None) == ("H", "W")
 
 
+def test_a_grid_of_a_layer_before_goes_before_one_that_would_do() -> None:
+    found = [layout_of((1, 21, 8), (1, 3, 32, 32), grids=grids) for grids in ((), {(4, 4)}, {(8, 8)})]
+    assert [(f.grid, f.prefix) for f in found if f is not None] == [((4, 5), 1), ((4, 4), 5), ((4, 5), 1)]
+
+
 def test_tokens_go_back_to_their_places() -> None:
     layout = layout_of((2, 7, 3), (2, 3, 32, 48))
     assert layout is not None

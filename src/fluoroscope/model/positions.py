@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -82,14 +83,20 @@ def size_over(axes: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def layout_of(
-    shape: tuple[int, ...], input_shape: tuple[int, ...], axes: tuple[str, ...] = (), channels: int | None = None
+    shape: tuple[int, ...],
+    input_shape: tuple[int, ...],
+    axes: tuple[str, ...] = (),
+    channels: int | None = None,
+    grids: Collection[tuple[int, ...]] = (),
 ) -> Layout | None:
     """The layout of a layer's output, by its shape and the input's (both with the batch axis); None for no layout.
-    ``axes`` are those of the input, ``channels`` the axis of the output's channels where its kind of layer says it.
+    ``axes`` are those of the input, ``channels`` the axis of the output's channels where its kind of layer says it,
+    ``grids`` those of the layers before it.
 
     Images (N, C, H, W): convolutions and their like have channels first; of other layers that place of the two wins
     whose height to width fits the input's, channels first when both fit. Tokens (N, L, D): the smallest number of
-    leading tokens that leaves a grid with the input's proportions. Series: three axes when the input has three, (N, C,
+    leading tokens that leaves a grid with the input's proportions, one of ``grids`` before any other: 16 patches, a
+    class token and four registers are 4 x 4 positions, though 4 x 5 would do. Series: three axes when the input has three, (N, C,
     T), or for an input (N, T, C) the axis whose size is nearer to T has the times. For an input (N, L) the axis whose
     size is nearer to L has the positions, so that convolutions over the tokens of a text are read as such.
     """
@@ -97,7 +104,7 @@ def layout_of(
     if rank == 2:
         return Layout((ax.N, ax.D))
     if rank == 3:
-        return _three(shape, input_shape, axes, channels)
+        return _three(shape, input_shape, axes, channels, grids)
     if rank == 4:
         return _four(shape, _image_size(input_shape, axes), channels)
     if rank == 5:
@@ -130,14 +137,18 @@ def _four(shape: tuple[int, ...], given: tuple[int, int] | None, channels: int |
     return Layout((ax.N, ax.C, ax.H, ax.W), (shape[2], shape[3]))
 
 
-def _three(shape: tuple[int, ...], input_shape: tuple[int, ...], axes: tuple[str, ...], channels: int | None) -> Layout:
+def _three(
+    shape: tuple[int, ...],
+    input_shape: tuple[int, ...],
+    axes: tuple[str, ...],
+    channels: int | None,
+    grids: Collection[tuple[int, ...]],
+) -> Layout:
     size = _image_size(input_shape, axes)
     if size is not None:
-        for prefix in range(min(MAX_PREFIX, shape[1])):
-            grid = _grid(shape[1] - prefix, size)
-            if grid is not None:
-                return Layout((ax.N, ax.L, ax.D), grid, prefix)
-        return Layout((ax.N, ax.L, ax.D))
+        found = [(prefix, _grid(shape[1] - prefix, size)) for prefix in range(min(MAX_PREFIX, shape[1]))]
+        fitting = [(grid, prefix) for prefix, grid in found if grid is not None]
+        return Layout((ax.N, ax.L, ax.D), *next((f for f in fitting if f[0] in grids), fitting[0] if fitting else ()))
     series, length = len(input_shape) == 3, input_shape[1] if len(input_shape) in (2, 3) else 0
     second = series and axes != (ax.N, ax.T, ax.C)
     nearer = bool(length) and _far(shape[2], length) < _far(shape[1], length)

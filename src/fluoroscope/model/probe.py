@@ -69,14 +69,19 @@ class Probe:
 
     def lay_out(self, axes: tuple[str, ...]) -> None:
         """Say of every call how its output is laid out, for an input with ``axes``. Where its own kind of layer does
-        not tell where its channels are, the last one before it with an output of this shape does.
+        not tell where its channels are, the last one before it with an output of this shape does; tokens of pictures
+        lie on a grid that a layer before them had, such as that of the patches.
         """
         known: dict[tuple[int, ...], int] = {}
+        grids: set[tuple[int, ...]] = set()
         for i, call in enumerate(self.calls):
             channels = call.channels if call.channels is not None else known.get(call.shape)
             if channels is not None:
                 known[call.shape] = channels
-            self.calls[i] = replace(call, layout=layout_of(call.shape, self.input_shape, axes, channels))
+            layout = layout_of(call.shape, self.input_shape, axes, channels, grids)
+            if layout is not None and layout.maps:
+                grids.add(layout.grid)
+            self.calls[i] = replace(call, layout=layout)
 
     def _given_before(self, tensor: torch.Tensor) -> bool:
         """Whether a layer gave back this tensor with these numbers; a sum that is written as a function is nobody's."""
