@@ -224,3 +224,24 @@ def test_many_masks_run_a_verified_faster_way(monkeypatch: pytest.MonkeyPatch) -
     fast = fs.ScoreCAM(layer="block")(model, x, target=1)
     assert fast.meta["runs_as"] == "program"
     np.testing.assert_allclose(fast.values, plain.values, rtol=1e-4)
+
+
+class Twice(nn.Module):
+    """The same layers for two pictures, which are compared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.head((self.stem(one).tanh() - self.stem(other).tanh()).mean((2, 3)) ** 2)
+        return found
+
+
+@pytest.mark.parametrize("method", [fs.GradCAM, fs.AblationCAM, fs.ScoreCAM, fs.ISCAM, fs.ShapleyCAM])
+def test_which_call_of_a_layer_is_meant_is_told(method: type[fs.Method]) -> None:
+    model, pair = Twice().double(), (images(2).double(), images(2).flip(0).double())
+    last, named = (method(layer=layer)(model, pair, target=1) for layer in ("stem", "stem@1"))  # type: ignore[call-arg]
+    assert any("ran 2 times; its last call is used" in note for note in last.notes)
+    assert not any("ran 2 times" in note for note in named.notes)
+    np.testing.assert_array_equal(last.values, named.values)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+import fluoroscope as fs
 from fluoroscope.errors import InputError, NumericalError, TargetError
 from fluoroscope.model.inputs import prepare_inputs
 from fluoroscope.model.outputs import main_output, map_first_tensor
@@ -96,6 +100,43 @@ def test_the_main_output_is_found() -> None:
     changed = map_first_tensor({"ids": torch.tensor([1]), "h": (a, b)}, lambda t: t * 2)
     assert torch.equal(changed["h"][0], a * 2)
     assert changed["h"][1] is b
+
+
+@dataclass
+class Both:
+    """Two outputs by name."""
+
+    species: torch.Tensor
+    sex: torch.Tensor
+
+
+class Heads(nn.Module):
+    """Two kinds of classes from the same features, given as ``kind`` says."""
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.species, self.sex, self.kind = nn.Linear(4, 3), nn.Linear(4, 2), kind
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.kind(self.species(x), self.sex(x))
+
+
+def test_which_of_several_outputs_is_read_is_told() -> None:
+    x = torch.randn(2, 4)
+    told: list[Callable[..., Any]] = [lambda a, b: {"species": a, "sex": b}, lambda a, b: (a, b), Both]
+    for kind in told:
+        found = fs.Saliency()(Heads(kind), x, target=1)
+        assert len(found.notes) == 1
+        assert found.notes[0].startswith("the network gives 2 outputs, and the target is read in the first (")
+        assert fs.Saliency()(Heads(kind), x, target=lambda output: main_output(output)[:, 1]).notes == ()
+    clear: list[Callable[..., Any]] = [
+        lambda a, b: {"sex": b, "logits": a},  # a usual name
+        lambda a, b: (a, None),
+        lambda a, b: (a, b[:, :, None]),  # no scores of classes
+        lambda a, b: (a, b.sum()),  # a loss
+    ]
+    for kind in clear:
+        assert fs.Saliency()(Heads(kind), x, target=1).notes == ()
 
 
 def test_what_a_region_and_a_name_could_be_is_told() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_overlap_is_the_share_of_area() -> None:
 
 
 def forms() -> list[Any]:
-    """The same detections as four kinds of detector give them; the second and third as probabilities."""
+    """The same detections as five kinds of detector give them; the second and third as probabilities."""
     centered = torch.cat([(BOXES[..., :2] + BOXES[..., 2:]) / 2, BOXES[..., 2:] - BOXES[..., :2]], -1)
     listed = [
         {
@@ -89,10 +90,11 @@ def forms() -> list[Any]:
         {"pred_logits": SCORES, "pred_boxes": centered},
         SimpleNamespace(logits=SCORES, pred_boxes=centered),
         listed,
+        {"boxes": BOXES, "scores": SCORES},
     ]
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 def test_detection_takes_the_box_that_fits(number: int) -> None:
     output = forms()[number]
     if isinstance(output, SimpleNamespace):
@@ -118,6 +120,34 @@ def test_detection_per_example_and_mistakes() -> None:
             pick(wrong, output)
     with pytest.raises(TargetError, match="detections"):
         pick(Detection(0, (0.0, 0, 1, 1)), SCORES)
+
+
+def test_what_a_detector_gave_instead_is_told() -> None:
+    with pytest.raises(TargetError, match="detections") as failed:
+        pick(Detection(0, (0.0, 0, 1, 1)), {"boxes": BOXES, "classes": SCORES})
+    assert failed.value.got == f"dict of boxes {tuple(BOXES.shape)}, classes {tuple(SCORES.shape)}"
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: fs.Similarity(None), "the reference is no array of numbers"),
+        (lambda: fs.Similarity([[1.0], [2.0, 3.0]]), "the reference is no array of numbers"),
+        (lambda: fs.Similarity([1.0], measure="l2"), "no such measure"),
+        (lambda: fs.Detection(1, None), "the box is no array of numbers"),
+        (lambda: fs.Region(1, "disc"), "the mask is no array of numbers"),
+        (lambda: fs.Token(1, cast(Any, None)), "position is no number"),
+        (lambda: fs.Token(cast(Any, 1.5)), "category is no number"),
+    ],
+)
+def test_targets_that_are_none_are_told_when_they_are_made(make: Callable[[], Any], what: str) -> None:
+    with pytest.raises(TargetError, match=what):
+        make()
+
+
+def test_places_of_tokens_may_be_numbers_of_numpy() -> None:
+    output = torch.arange(24.0).view(2, 3, 4)
+    np.testing.assert_array_equal(pick(fs.Token(cast(Any, np.int64(2)), cast(Any, np.int64(1))), output), [6, 18])
 
 
 def test_nothing_detected_is_a_score_of_zero() -> None:

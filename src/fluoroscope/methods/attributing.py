@@ -52,8 +52,8 @@ def attribution(
     many = picked.scores.ndim == 2
     size = input_axes(batch.inputs)[1]
     samples, note = samples_of(batch.inputs, study.subject)
-    if note:
-        study.note(note)
+    for text in filter(None, (note, picked.note)):
+        study.note(text)
     study.facts["target"] = batch.target.description
     if (outputs := batch.target.more_than(picked)) is not None:
         study.note(f"{batch.target.wanted} was asked for, but the network has {outputs} outputs: all are shown")

@@ -21,6 +21,7 @@ from torch.utils.hooks import RemovableHandle
 from fluoroscope.model.memory import dense, stride_of
 from fluoroscope.model.outputs import first_tensor
 from fluoroscope.model.plain_copies import PlainCopies
+from fluoroscope.model.walk import followed
 
 __all__ = ["QUANTITIES", "ActivationWatch", "compiled"]
 
@@ -115,7 +116,7 @@ class ActivationWatch:
         """Install the hooks; what was found before is forgotten."""
         self.disarm()
         self._found, self.order, self._calls, self._done = {}, [], {}, False
-        for name, module in self.module.named_modules():
+        for name, module in followed(self.module):
             clean = self.clean(name)
             before = module.register_forward_pre_hook(self._entering(clean, module))
             hook = self._leaving(clean, module)

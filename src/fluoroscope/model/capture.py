@@ -62,9 +62,7 @@ class _Counter:
                     expected="a layer on the path of this input",
                     remedy="list the layers that run: fs.layers(model, inputs)",
                 )
-            if layer.call is None and self.calls[layer.module] > 1:
-                runs = self.calls[layer.module]
-                study.note(f"layer {layer!r} ran {runs} times; its last call is used (name another: '{layer}@0')")
+            study.note_calls(layer, self.calls[layer.module])
 
 
 def activations(study: Study, inputs: Inputs, layers: Sequence[LayerName]) -> dict[str, torch.Tensor]:
@@ -182,8 +180,15 @@ def gradients(study: Study, taped: Tape, scores: torch.Tensor, *, keep: bool = F
     K targets cost K backwards through the recorded tail, one forward in all. ``keep`` leaves the tape for another go.
 
     Raises:
-        NumericalError: the scores do not depend on the tape differentiably.
+        NumericalError: the scores do not depend on the tape differentiably, or layers are quantized: the gradient would
+            be of what goes around them.
     """
+    if study.quantized is not None:
+        raise NumericalError(
+            "the network is quantized, and quantized layers have no gradient",
+            got=study.quantized,
+            remedy="explain the network it was made from, or use a method without gradients (Occlusion, LIME, RISE)",
+        )
     columns = [scores] if scores.ndim == 1 else list(scores.unbind(1))
     if not scores.requires_grad:
         raise NumericalError(

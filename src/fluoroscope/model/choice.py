@@ -39,7 +39,7 @@ def choose_layer(study: Study, inputs: Inputs) -> LayerName:
         raise LayerError(
             "no layer of the network has positions to make a map of",
             got=f"an input {probe.input_shape} and {len(probe.calls)} layer outputs",
-            remedy="use a method on the input itself, such as Saliency",
+            remedy=f"use a method on the input itself, such as {'Occlusion' if study.quantized else 'Saliency'}",
         )
     dense = len(probe.output_shape) > 3
     if dense:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import flop_registry
 
 from fluoroscope.model.modes import OperationTap
+from fluoroscope.model.walk import followed
 
 __all__ = ["CostMeter"]
 
@@ -63,7 +64,7 @@ class CostMeter:
     def active(self) -> Iterator[None]:
         """Count within this block."""
         handles = []
-        for name, module in self.module.named_modules():
+        for name, module in followed(self.module):
             handles.append(module.register_forward_pre_hook(self._enter(name)))
             handles.append(module.register_forward_hook(self._leave(name), always_call=True))
         try:

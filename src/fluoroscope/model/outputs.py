@@ -10,7 +10,7 @@ import torch
 
 from fluoroscope.errors import ModelError
 
-__all__ = ["first_tensor", "last_real", "main_output", "map_first_tensor", "probabilities"]
+__all__ = ["first_tensor", "last_real", "main_output", "map_first_tensor", "one_of_several", "probabilities"]
 
 MAIN_KEYS = ("logits", "out", "output", "prediction", "predictions", "scores", "pred_logits", "last_hidden_state", "x")
 
@@ -35,12 +35,9 @@ def main_output(output: Any) -> torch.Tensor:
     """
     if isinstance(output, torch.Tensor):
         return output
-    members = _members(output)
-    named = dict(members or [])
-    for key in MAIN_KEYS:
-        if isinstance(named.get(key), torch.Tensor):
-            return named[key]  # type: ignore[no-any-return]
-    found = first_tensor(output)
+    named = dict(_members(output) or [])
+    key = _usual_key(named)
+    found = first_tensor(output) if key is None else named[key]
     if found is None:
         raise ModelError(
             "the network's output holds no tensor of scores",
@@ -49,6 +46,32 @@ def main_output(output: Any) -> torch.Tensor:
             remedy="wrap the network in a module that returns the scores",
         )
     return found
+
+
+def _usual_key(named: Mapping[Any, Any]) -> str | None:
+    """The usual name of scores among the members of an output."""
+    return next((key for key in MAIN_KEYS if isinstance(named.get(key), torch.Tensor)), None)
+
+
+def one_of_several(output: Any) -> str | None:
+    """What to tell of an output with several tensors that could as well be the scores as the one that
+    :func:`main_output` takes: none has a usual name, and another has as many axes. None for any other output.
+    """
+    named = dict(_members(output) or [])
+    if _usual_key(named) is not None:
+        return None
+    tensors = {k: m for k, m in named.items() if isinstance(m, torch.Tensor) and m.is_floating_point()}
+    taken = next(iter(tensors), None)
+    if taken is None or tensors[taken] is not first_tensor(output):
+        return None
+    others = [key for key, tensor in tensors.items() if key != taken and tensor.ndim == tensors[taken].ndim]
+    if not others:
+        return None
+    place = f".{others[0]}" if dataclasses.is_dataclass(output) else f"[{others[0]!r}]"
+    return (
+        f"the network gives {len(tensors)} outputs, and the target is read in the first ({taken!r}); another one: "
+        f"target=lambda output: output{place}[:, 0]"
+    )
 
 
 def probabilities(output: Any, scores: torch.Tensor) -> torch.Tensor:

@@ -96,9 +96,10 @@ def layout_of(
     Images (N, C, H, W): convolutions and their like have channels first; of other layers that place of the two wins
     whose height to width fits the input's, channels first when both fit. Tokens (N, L, D): the smallest number of
     leading tokens that leaves a grid with the input's proportions, one of ``grids`` before any other: 16 patches, a
-    class token and four registers are 4 x 4 positions, though 4 x 5 would do. Series: three axes when the input has three, (N, C,
-    T), or for an input (N, T, C) the axis whose size is nearer to T has the times. For an input (N, L) the axis whose
-    size is nearer to L has the positions, so that convolutions over the tokens of a text are read as such.
+    class token and four registers are 4 x 4 positions, though 4 x 5 would do. Series: three axes when the input has
+    three, (N, C, T), or for an input (N, T, C) the axis whose size is nearer to T has the times. For an input (N, L)
+    the axis whose size is nearer to L has the positions, so that convolutions over the tokens of a text are read as
+    such.
     """
     rank = len(shape)
     if rank == 2:

@@ -17,6 +17,7 @@ from fluoroscope.errors import LayerError
 from fluoroscope.model.inputs import Inputs, repeat_rows
 from fluoroscope.model.outputs import first_tensor, map_first_tensor
 from fluoroscope.model.study import LayerName, Study
+from fluoroscope.model.walk import followed
 
 __all__ = ["Replay"]
 
@@ -43,6 +44,7 @@ class Replay:
         if self.layer.call is None and calls not in (0, self._call + 1):
             self._call = calls - 1
             result, ended, _ = self._run_once()
+        self.study.note_calls(self.layer, calls)
         tensor = first_tensor(result[0]) if result else None
         if tensor is None:
             raise LayerError(
@@ -61,7 +63,7 @@ class Replay:
         ended: list[tuple[nn.Module, Any]] = []
         result: list[Any] = []
         depth_marks: dict[nn.Module, list[int]] = {}
-        names = dict(study.module.named_modules())
+        parts = [part for _, part in followed(study.module)]
 
         def enter(module: nn.Module, args: Any) -> None:
             depth_marks.setdefault(module, []).append(len(ended))
@@ -78,9 +80,9 @@ class Replay:
                 return
             ended.append((module, output))
 
-        pre = [m.register_forward_pre_hook(enter) for m in names.values()]
+        pre = [m.register_forward_pre_hook(enter) for m in parts]
         try:
-            with torch.no_grad(), study.hooked([(m, leave) for m in names.values()]):
+            with torch.no_grad(), study.hooked([(m, leave) for m in parts]):
                 study.run(self.inputs)
         finally:
             for handle in pre:

@@ -12,6 +12,7 @@ from torch import nn
 from fluoroscope.model.inputs import Inputs
 from fluoroscope.model.outputs import main_output, map_first_tensor
 from fluoroscope.model.study import Study
+from fluoroscope.model.walk import followed
 
 __all__ = ["Signal", "signals"]
 
@@ -52,7 +53,7 @@ def signals(study: Study, inputs: Inputs, directions: int) -> list[Signal]:
 
         return hook
 
-    leaves = [(m, look(n)) for n, m in study.module.named_modules() if n and (not m._modules or isinstance(m, WHOLE))]
+    leaves = [(m, look(n)) for n, m in followed(study.module) if n and (not m._modules or isinstance(m, WHOLE))]
     for module in study.module.modules():
         module.training = inputs.count > 1  # normalization over a batch needs one
         for name, buffer in module._buffers.items():  # running statistics change unseen, without being counted

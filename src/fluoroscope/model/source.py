@@ -101,8 +101,7 @@ class Source:
         if layer.call is not None:
             return layer.call
         runs = self.study.probe(self.inputs).counts.get(layer.module, 0)
-        if runs > 1:
-            self.study.note(f"layer {str(layer)!r} ran {runs} times; its last call is explained")
+        self.study.note_calls(layer, runs)
         return max(runs - 1, 0)
 
     def other(self, chosen: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,7 @@ from fluoroscope.model.probe import Probe, cached_probe, remember, structure_of
 from fluoroscope.model.program.unchanged import Unchanged
 from fluoroscope.model.series import AxisWatch, check_reading, in_doubt, is_series, series_axes
 from fluoroscope.model.subject import Subject, fingerprint
-from fluoroscope.model.walk import every_module, named_modules
+from fluoroscope.model.walk import every_module, followed, named_modules
 
 __all__ = ["LayerName", "Study"]
 
@@ -52,7 +52,8 @@ class Study:
     """Context in which a network is in eval mode, frozen, seeded and guarded; afterwards it is as before.
 
     ``forwards`` and ``backwards`` count examples that went through the network; ``notes`` collects what had to be
-    assumed; ``proofs`` has what was shown to hold for the network, which nobody else changes meanwhile.
+    assumed; ``proofs`` has what was shown to hold for the network, which nobody else changes meanwhile; ``quantized``
+    names what has no gradient.
     """
 
     def __init__(self, subject: Subject, *, seed: int = 0) -> None:
@@ -62,6 +63,7 @@ class Study:
         self.notes: list[str] = list(subject.notes)
         self.facts: dict[str, Any] = {}
         self.proofs: list[Unchanged] = []
+        self.quantized: str | None = None
         self.started = time.perf_counter()
 
     def __enter__(self) -> Self:
@@ -80,6 +82,8 @@ class Study:
         self._stack.enter_context(torch.enable_grad())
         if any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in modules):
             self._stack.enter_context(torch.compiler.set_stance("force_eager"))
+        quantized = next((m for m in modules if _quantized(m)), None)
+        self.quantized = f"a quantized {type(quantized).__name__}" if quantized is not None else None
         self.trainable = {p for p in parameters if p.requires_grad}
         if (
             torch.backends.mha.get_fastpath_enabled()
@@ -103,6 +107,11 @@ class Study:
         """Add something that had to be assumed, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def note_calls(self, layer: LayerName, runs: int) -> None:
+        """Say which call of a layer is meant, where it ran several times and none was named."""
+        if layer.call is None and runs > 1:
+            self.note(f"layer {layer!r} ran {runs} times; its last call is used (name another: '{layer}@0')")
 
     @contextmanager
     def noting(self) -> Iterator[list[str]]:
@@ -144,7 +153,7 @@ class Study:
                 raise LayerError(
                     "the layer is not part of the network", got=type(name).__name__, expected="one of its modules"
                 )
-            return LayerName(found)
+            return self._followed(LayerName(found))
         made = LayerName(name)
         if made.module not in modules or not made.module:
             raise LayerError(
@@ -153,7 +162,17 @@ class Study:
                 nearest=nearest(made.module, [m for m in modules if m]),
                 remedy="list them: fs.layers(model), or fluoroscope layers MODEL",
             )
-        return made
+        return self._followed(made)
+
+    def _followed(self, layer: LayerName) -> LayerName:
+        """``layer`` itself. Raises LayerError where it is TorchScript, which takes no hooks."""
+        if layer.module and isinstance(self.submodule(layer), torch.jit.ScriptModule):
+            raise LayerError(
+                f"layer {str(layer)!r} is TorchScript, which hides what it computes from Python",
+                expected="a layer that is an eager torch.nn.Module",
+                remedy="name a layer outside of it, or build the network without torch.jit.script",
+            )
+        return layer
 
     def submodule(self, name: LayerName) -> nn.Module:
         """The module a layer name stands for (also under an alias)."""
@@ -223,7 +242,7 @@ class Study:
 
             return hook
 
-        with torch.no_grad(), self.hooked([(m, look(n)) for n, m in self.module.named_modules()]):
+        with torch.no_grad(), self.hooked([(m, look(n)) for n, m in followed(self.module)]):
             self.run(inputs)
         return found[0] if found else None
 
@@ -254,7 +273,7 @@ class Study:
         def look(name: str) -> Callable[..., None]:
             return lambda module, args, output: probe.seen(name, module, output)
 
-        named = list(self.module.named_modules())
+        named = followed(self.module)
         with ExitStack() as watched, torch.no_grad(), self.hooked([(m, look(n)) for n, m in named]):
             for _, module in named:
                 handle = module.register_forward_pre_hook(
@@ -302,3 +321,9 @@ class Study:
         if call is not None and alike is not None:
             return call.layout if call.shape[1:] == shape[1:] else alike.layout
         return layout_of(shape, tuple(inputs.main.shape), inputs.axes_of(inputs.main))
+
+
+def _quantized(module: nn.Module) -> bool:
+    """Whether a layer computes with whole numbers; those that only round as in quantized training have gradients."""
+    kind = type(module).__module__
+    return kind.startswith("torch.ao.nn.") and ".quantized" in kind

@@ -89,13 +89,14 @@ class Subject:
     def module(self) -> nn.Module:
         """The network without the wrappers of torch.compile and DataParallel."""
         module: Any = self.model
-        while True:
+        while not isinstance(module, torch.jit.ScriptModule):
             inner = module._modules.get("_orig_mod")
             if inner is None and isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
                 inner = module.module
             if inner is None:
-                return module  # type: ignore[no-any-return]
+                break
             module = inner
+        return module  # type: ignore[no-any-return]
 
     @property
     def title(self) -> str:

@@ -34,7 +34,8 @@ import torch
 from fluoroscope.arguments import checked
 from fluoroscope.errors import FluoroscopeError, InputError, NumericalError, TargetError, nearest
 from fluoroscope.model.memory import out_of_memory
-from fluoroscope.model.tasks import Detection, Token
+from fluoroscope.model.outputs import one_of_several
+from fluoroscope.model.tasks import Detection, Token, as_numbers
 
 __all__ = ["Picked", "Region", "RowTarget", "Target", "TargetLike", "class_scores"]
 
@@ -48,10 +49,17 @@ class Region:
     """Sum of a category's scores over ``mask`` (H, W), or (N, H, W) for each example; all positions without a mask.
 
     The category is a number, or its name where the names of the classes are known.
+
+    Raises:
+        TargetError: the mask is no array of numbers.
     """
 
     category: int | str
     mask: Any = None
+
+    def __post_init__(self) -> None:
+        if self.mask is not None:
+            as_numbers(self.mask, "fs.Region: the mask", "(H, W), or (N, H, W) for each example")
 
 
 @runtime_checkable
@@ -70,12 +78,13 @@ class RowTarget(Protocol):
 @dataclass(frozen=True)
 class Picked:
     """Scores chosen from an output: ``scores`` (N,) or (N, K), still on the tape; ``indices`` likewise, -1 for no
-    class.
+    class. ``note`` is what had to be assumed.
     """
 
     scores: torch.Tensor
     indices: np.ndarray[Any, Any]
     labels: tuple[tuple[str, ...], ...]
+    note: str | None = None
 
 
 class Target:
@@ -200,7 +209,7 @@ class Target:
                 self._labels(len(scores), scores.shape[1] if scores.ndim > 1 else 1),
             )
         else:
-            picked = self._classes(class_scores(output))
+            picked = replace(self._classes(class_scores(output)), note=one_of_several(whole))
             self._check_names(output)
         if not bool(torch.isfinite(picked.scores).all()):
             bad = int((~torch.isfinite(picked.scores)).sum())

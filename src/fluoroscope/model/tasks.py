@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Self
 
 import torch
@@ -17,7 +18,10 @@ from fluoroscope.arguments import checked
 from fluoroscope.errors import TargetError
 from fluoroscope.model.outputs import main_output
 
-__all__ = ["Detection", "Similarity", "Token"]
+__all__ = ["Detection", "Similarity", "Token", "as_numbers"]
+
+
+MEASURES = ("cosine", "dot", "distance")
 
 
 @checked
@@ -29,11 +33,22 @@ class Token:
     known. Negative positions count from the end.
 
     Raises:
-        TargetError: the output is not (N, L, V), or the position or category lies outside of it.
+        TargetError: no number was given, the output is not (N, L, V), or the position or category lies outside of it.
     """
 
     category: int | str | Sequence[int | str]
     position: int | Sequence[int] = -1
+
+    def __post_init__(self) -> None:
+        for name, value in (("category", self.category), ("position", self.position)):
+            if isinstance(value, Integral):
+                object.__setattr__(self, name, int(value))  # also NumPy's, in a frozen record
+            elif not hasattr(value, "__len__"):
+                raise TargetError(
+                    f"fs.Token: {name} is no number",
+                    got=repr(value),
+                    expected="a whole number, or one for each example",
+                )
 
     def of(self, rows: Sequence[int], count: int) -> Self:
         """That of the examples ``rows``."""
@@ -58,11 +73,16 @@ class Similarity:
     more axes are flattened.
 
     Raises:
-        TargetError: the reference does not fit the output, or there is no such measure.
+        TargetError: the reference is no array of numbers or does not fit the output, or there is no such measure.
     """
 
     reference: Any
     measure: str = "cosine"
+
+    def __post_init__(self) -> None:
+        as_numbers(self.reference, "fs.Similarity: the reference", "an embedding (D,), or (N, D) for each example")
+        if self.measure not in MEASURES:
+            raise TargetError("no such measure of similarity", got=self.measure, expected=" or ".join(MEASURES))
 
     def __str__(self) -> str:
         """What a map is labelled with; the reference's numbers are not."""
@@ -91,10 +111,8 @@ class Similarity:
             return F.cosine_similarity(found, reference)
         if self.measure == "dot":
             return (found * reference).sum(dim=1)
-        if self.measure == "distance":
-            distance: torch.Tensor = torch.linalg.vector_norm(found - reference, dim=1)
-            return -distance
-        raise TargetError("no such measure of similarity", got=self.measure, expected="cosine, dot or distance")
+        distance: torch.Tensor = torch.linalg.vector_norm(found - reference, dim=1)
+        return -distance
 
 
 @checked
@@ -110,10 +128,10 @@ class Detection:
 
     Source: Petsiuk et al., *Black-box Explanation of Object Detectors via Saliency Maps*, 2021, equation 2 without the
     objectness term, which few detectors give. It understands ``logits``/``pred_logits`` (N, Q, C) with ``pred_boxes``
-    (centre, size) in the unit square (DETR), pairs (scores (N, Q, C), boxes (N, Q, 4)) with corners, and lists of
-    ``{"boxes", "scores", "labels"}`` with one dict per example. ``form`` says how boxes are written where this is not
-    the detector's usual way. The box is given in the same unit. The category is a number, or its name where those of
-    classes are known.
+    (centre, size) in the unit square (DETR), ``scores`` (N, Q, C) with ``boxes`` (N, Q, 4), or a pair of them, with
+    corners, and lists of ``{"boxes", "scores", "labels"}`` with one dict per example. ``form`` says how boxes are
+    written where this is not the detector's usual way. The box is given in the same unit. The category is a number, or
+    its name where those of classes are known.
 
     Raises:
         TargetError: an output that is none of these, a category outside of it, or a box that is no box.
@@ -123,6 +141,9 @@ class Detection:
     box: Any
     form: str | None = None
     overlap: bool = False
+
+    def __post_init__(self) -> None:
+        as_numbers(self.box, "fs.Detection: the box", "(x0, y0, x1, y1), or (N, 4) for each example")
 
     def of(self, rows: Sequence[int], count: int) -> Self:
         """That of the examples ``rows``."""
@@ -183,18 +204,28 @@ def _paired(output: Any) -> tuple[torch.Tensor, torch.Tensor, str]:
     boxes, scores = named.get("pred_boxes"), named.get("logits", named.get("pred_logits"))
     if boxes is not None and scores is not None:
         return scores, boxes, "center"
-    if isinstance(output, (list, tuple)) and len(output) >= 2 and all(isinstance(o, torch.Tensor) for o in output[:2]):
+    if isinstance(output, (list, tuple)) and len(output) >= 2:
         scores, boxes = output[0], output[1]
-        if scores.ndim == boxes.ndim == 3 and boxes.shape[2] == 4 and scores.shape[:2] == boxes.shape[:2]:
+    else:
+        scores, boxes = named.get("scores"), named.get("boxes")
+    match scores, boxes:
+        case torch.Tensor(ndim=3), torch.Tensor(ndim=3) if scores.shape[:2] == boxes.shape[:2] and boxes.shape[2] == 4:
             return scores, boxes, "corners"
-    raise _unknown(type(output).__name__)
+    raise _unknown(_outline(output, named))
+
+
+def _outline(output: Any, named: Mapping[str, Any]) -> str:
+    """What a detector's output is: its kind, and the shapes in it by name."""
+    parts = named.items() if named else enumerate(output) if isinstance(output, (list, tuple)) else ()
+    shapes = [f"{name} {tuple(part.shape)}" for name, part in parts if isinstance(part, torch.Tensor)]
+    return f"{type(output).__name__}{' of ' if shapes else ''}{', '.join(shapes)}"
 
 
 def _unknown(got: str) -> TargetError:
     return TargetError(
         "the output is not understood as detections",
         got=got,
-        expected="logits and pred_boxes, (scores (N, Q, C), boxes (N, Q, 4)), or dicts of boxes, scores and labels",
+        expected="logits and pred_boxes, scores (N, Q, C) and boxes (N, Q, 4), or dicts of boxes, scores and labels",
         remedy="give a callable: target=lambda output: ... one score per example",
     )
 
@@ -222,6 +253,14 @@ def _number(category: int | str) -> int:
             remedy="call a method with it and fs.Subject(model, classes=[...]), or give the number",
         )
     return int(category)
+
+
+def as_numbers(given: Any, what: str, expected: str) -> torch.Tensor:
+    """``given`` as a tensor. Raises TargetError where it is no array of numbers."""
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TargetError(f"{what} is no array of numbers", got=repr(given), expected=expected) from error
 
 
 def _taken(given: Any, rows: Sequence[int], count: int) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 
-__all__ = ["each_module", "every_module", "named_modules"]
+__all__ = ["each_module", "every_module", "followed", "named_modules"]
 
 
 def each_module(module: nn.Module) -> Iterator[nn.Module]:
@@ -37,3 +38,8 @@ def named_modules(module: nn.Module) -> dict[str, nn.Module]:
             start = f"{name}." if name else ""
             left += [(start + key, child) for key, child in reversed(part._modules.items()) if child is not None]
     return found
+
+
+def followed(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The named modules that can be followed while they run: all but TorchScript, which takes no hooks."""
+    return [(name, part) for name, part in module.named_modules() if not isinstance(part, torch.jit.ScriptModule)]

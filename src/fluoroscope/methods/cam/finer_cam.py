@@ -61,6 +61,7 @@ class FinerCAM(LayerMap):
                 "Finer-CAM holds a class against the classes that are most like it",
                 got=f"{every.shape[1]} classes, target {view.shared.batch.target.description}",
                 expected="a class as target, and at least two classes",
+                remedy="give the class by its number or name, or use Grad-CAM",
             )
         columns = chosen[:, None] if chosen.ndim == 1 else chosen
         finer = torch.stack([self._difference(every, c) for c in columns.unbind(1)], 1)

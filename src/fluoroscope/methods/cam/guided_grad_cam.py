@@ -66,7 +66,12 @@ class GuidedGradCAM(PositionMap):
             taped = tape(study, batch.inputs.with_main(leaf), [layer])
         reason = rule.refusal()
         if reason is not None:
-            raise NotApplicable(f"{self.title} does not apply to this network: {reason}", got=study.subject.title)
+            raise NotApplicable(
+                f"{self.title} does not apply to this network: {reason}",
+                got=study.subject.title,
+                expected="ReLU or ReLU6, as modules or functions",
+                remedy="use Grad-CAM, or Saliency for single pixels",
+            )
         if warning := rule.warning():
             study.note(warning)
         picked = batch.target.pick(taped.scores, taped.output)
