@@ -171,6 +171,9 @@ def test_a_browser_follows_a_run(chromium: Any, tmp_path: Path) -> None:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(studio.address)
+    page.locator("td dt").first.wait_for()
+    one_line = "a => a.map((e) => e.offsetHeight < 2 * parseFloat(getComputedStyle(e).fontSize))"
+    assert all(page.locator("td dt").evaluate_all(one_line))  # no name of a series is broken
     page.get_by_role("link", name="watched").click()
     page.wait_for_selector("text=Last step")
     writer.scalars(123456, {"loss": 0.5, "accuracy": 0.9})
