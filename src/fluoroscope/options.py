@@ -64,12 +64,14 @@ def _check(name: str, value: Any, hint: Any, meta: Any) -> None:
             )
         return
     kinds = alternatives(hint)
-    if not any(_is(value, kind) for kind in kinds):
+    if not _is(value, hint):
         bounds = _bounds(low, high)
+        many = isinstance(value, (tuple, list)) and len(value) > 0 and all(_is(v, hint) for v in value)
         raise OptionError(
             f"{name} has a value of the wrong type",
-            got=f"{value!r}, {_kind(value)}",
+            got=f"{_short(value)}, {_kind(value)}",
             expected=type_text(hint) + (f", {bounds}" if bounds else ""),
+            remedy="give one of them; for several make a method for each" if many else None,
         )
     if low is not None and isinstance(value, (tuple, list)) and not value:
         raise OptionError(f"{name} is empty", got=value, expected=f"one or several numbers, {_bounds(low, high)}")
@@ -99,7 +101,15 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if hasattr(value, "shape"):
         return f"{type(value).__name__} {tuple(value.shape)}"
-    text = getattr(value, "__qualname__", None) or repr(value)
+    return getattr(value, "__qualname__", None) or _short(value)
+
+
+def _short(value: Any) -> str:
+    """A value as it is written; of what takes several lines, such as a module, its type."""
+    if type(value) in (list, tuple):
+        inner = ", ".join(map(_short, value))
+        return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
+    text = repr(value)
     return text if "\n" not in text else type(value).__name__
 
 
@@ -116,6 +126,8 @@ def _kind(value: Any) -> str:
 def _is(value: Any, kind: Any) -> bool:
     """Whether ``value`` is of the type ``kind``; a list passes for a tuple, a whole number for a number."""
     origin = get_origin(kind) or kind
+    if origin in (Union, UnionType):
+        return any(_is(value, one) for one in get_args(kind))
     if origin is Any:
         return True
     if origin is NoneType:
@@ -158,7 +170,7 @@ def type_text(hint: Any) -> str:
         origin = get_origin(kind) or kind
         if origin in (tuple, list):
             inner = next((a for a in get_args(kind) if a is not Ellipsis), Any)
-            texts.append("names between commas" if inner is str else "numbers between commas")
+            texts.append("names between commas" if str in alternatives(inner) else "numbers between commas")
         elif origin is Literal:
             texts += [str(choice) for choice in get_args(kind)]
         else:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import fluoroscope as fs
-from fluoroscope.errors import LayerError
+from fluoroscope.errors import LayerError, OptionError
 from tests.contract.networks import Functional, images, network
 
 
@@ -24,6 +24,38 @@ def test_equals_a_plain_forward() -> None:
         np.testing.assert_allclose(found.maps["fc"], model(x).numpy(), rtol=1e-5)
     assert (found.maps["block.1"] < 0).any()
     assert found.axes == {"stem": ("N", "C", "H", "W"), "block.1": ("N", "C", "H", "W"), "fc": ("N", "D")}
+
+
+def test_layers_are_named_or_given_as_modules() -> None:
+    model, x = network().eval(), images(2)
+    named = fs.Activations(layer=["block.1", "stem"])(model, x)
+    for layers in ([model.block[1], model.stem], (model.block[1], "stem"), ["block.1", model.stem]):
+        found = fs.Activations(layer=layers)(model, x)
+        assert found.layers == named.layers
+        for name in found.layers:
+            np.testing.assert_array_equal(found.maps[name], named.maps[name])
+    one = fs.Activations(layer=model.stem)(model, x)
+    np.testing.assert_array_equal(one.values, named.maps["stem"])
+    assert one.meta["layer"] == ["stem"]
+
+
+@pytest.mark.parametrize("method", [fs.Activations, fs.GradCAM, fs.AblationCAM, fs.GuidedGradCAM])
+def test_modules_that_are_no_layers_of_the_network(method: type[fs.Method]) -> None:
+    model, x = network().eval(), images(2)
+    for module, what in ((nn.ReLU(), "not part of the network"), (model, "the network itself is no layer")):
+        with pytest.raises(LayerError, match=what):
+            method(layer=module)(model, x)  # type: ignore[call-arg]
+
+
+def test_several_layers_where_one_is_mapped() -> None:
+    model = network()
+    with pytest.raises(OptionError) as failed:
+        fs.GradCAM(layer=[model.block, "stem"])  # type: ignore[arg-type]
+    assert failed.value.got == f"[{type(model.block).__name__}, 'stem'], of type list"
+    assert failed.value.remedy == "give one of them; for several make a method for each"
+    with pytest.raises(OptionError, match="wrong type") as failed:
+        fs.Activations(layer=[model.block, 3])  # type: ignore[list-item]
+    assert failed.value.remedy is None
 
 
 def test_the_network_stops_after_the_layer() -> None:

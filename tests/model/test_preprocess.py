@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+import fluoroscope as fs
 from fluoroscope.errors import InputError, OptionError
 from fluoroscope.model.preprocess import PRESETS, ImagePreprocess, displayable, infer_invert, preset
 
@@ -195,12 +196,32 @@ def test_displayable_stretches_each_picture_and_says_so() -> None:
     assert [(p.min(), p.max()) for p in pictures] == [(0, 255), (0, 255)]
 
 
+@pytest.mark.parametrize("name", ["preprocess", "invert"])
+def test_what_a_subject_is_given_as_functions_are_functions(name: str) -> None:
+    given: Any = {name: 3}
+    with pytest.raises(OptionError, match=f"{name} is a function"):
+        fs.Subject(torch.nn.Flatten(), **given)
+
+
+def test_an_invert_that_fails_is_in_the_notes_of_every_result() -> None:
+    def fails(batch: torch.Tensor) -> Any:
+        raise RuntimeError("no")
+
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
+    for invert, told in ((fails, "invert failed (RuntimeError: no)"), (lambda batch: batch, "invert gave float32")):
+        subject = fs.Subject(model, invert=invert)
+        for method in (fs.GradCAM(), fs.Saliency(), fs.Occlusion(window=4), fs.Activations()):
+            assert any(note.startswith(told) for note in method(subject, torch.rand(1, 3, 8, 8)).notes)
+
+
 def test_displayable_tells_when_invert_fails() -> None:
     def broken(batch: torch.Tensor) -> Any:
         raise RuntimeError("no")
 
     pictures, note = displayable(torch.zeros(1, 3, 2, 2), broken)
-    assert pictures is not None and note == "invert failed (RuntimeError: no)"
+    assert pictures is not None and note == (
+        "invert failed (RuntimeError: no), so pictures show the numbers of the input"
+    )
     _, note = displayable(torch.zeros(1, 3, 2, 2), lambda b: np.zeros((1, 2, 2, 3)))
     assert note is not None and "float64" in note
 

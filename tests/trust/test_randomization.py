@@ -30,6 +30,19 @@ def deep(seed: int = 0) -> nn.Module:
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
 
 
+@pytest.mark.parametrize(
+    "make",
+    [lambda at: fs.Saliency(at=at), lambda at: fs.IntegratedGradients(at=at), lambda at: fs.GradCAM(layer=at)],
+    ids=["saliency", "integrated gradients", "grad-cam"],
+)
+def test_layers_may_be_modules(make: Callable[[Any], fs.Method]) -> None:
+    model, x = deep(), images(3, (12, 12))
+    by_name, by_module = (fs.Randomization()(make(at), model, x, target=1) for at in ("3", model[3]))
+    assert np.isfinite(by_name.table[0]).all()
+    np.testing.assert_array_equal(by_module.table, by_name.table)
+    assert by_module.verdicts == by_name.verdicts
+
+
 def test_blind_methods_fail_and_the_others_pass() -> None:
     model, x = deep(), images(4, (16, 16))
     card = fs.Randomization()([FromInput(), fs.GradCAM(), Noise()], model, x)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from fluoroscope.cli.network import literal
 from fluoroscope.errors import OptionError, nearest
+from fluoroscope.options import alternatives, type_text
 
 if TYPE_CHECKING:
     from fluoroscope.methods.base import Method
@@ -88,8 +89,6 @@ def parsed(text: str) -> tuple[str, str, str]:
 
 def converted(text: str, hint: Any, name: str) -> Any:
     """``text`` as a value of the type ``hint``. Raises OptionError, naming the option."""
-    from fluoroscope.options import alternatives, type_text
-
     for kind in alternatives(hint):
         found = _as(text, kind)
         if found is not _NOTHING:
@@ -103,6 +102,8 @@ _NOTHING = object()
 def _as(text: str, kind: Any) -> Any:
     """The value, or ``_NOTHING`` where ``text`` is none of this type."""
     origin = get_origin(kind) or kind
+    if origin in (Union, UnionType):
+        return next((v for v in (_as(text, one) for one in alternatives(kind)) if v is not _NOTHING), _NOTHING)
     if origin is NoneType:
         return None if text.lower() == "none" else _NOTHING
     if origin is bool:
@@ -129,7 +130,7 @@ def _sequence(text: str, kind: Any, origin: Any) -> Any:
     """``3,224,224`` for a tuple or list; one name without a comma stays a name where the option also takes that."""
     inner = [a for a in get_args(kind) if a is not Ellipsis] or [Any]
     parts = [part.strip() for part in text.strip("()[] ").split(",") if part.strip()]
-    if inner[0] is str and len(parts) < 2:
+    if str in alternatives(inner[0]) and len(parts) < 2:
         return _NOTHING
     if origin is tuple and len(inner) > 1 and len(parts) != len(inner):
         return _NOTHING

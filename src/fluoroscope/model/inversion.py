@@ -167,10 +167,11 @@ def _inverted(batch: torch.Tensor, invert: Callable[[torch.Tensor], Any]) -> tup
     try:
         pictures = np.asarray(invert(batch))
     except Exception as error:  # noqa: BLE001 (the user's function; its failure is told, and the numbers stand)
-        return None, f"invert failed ({type(error).__name__}: {error})"
+        return None, f"invert failed ({type(error).__name__}: {error}), so pictures show the numbers of the input"
     shape = (len(batch), *pictures.shape[1:3], 3)
     if pictures.dtype != np.uint8 or pictures.shape != shape:
-        return None, f"invert gave {pictures.dtype} {pictures.shape}, not uint8 (N, H, W, 3)"
+        got = f"{pictures.dtype} {pictures.shape}"
+        return None, f"invert gave {got}, not uint8 (N, H, W, 3), so pictures show the numbers of the input"
     return pictures, None
 
 

@@ -149,9 +149,12 @@ class Study:
         modules = self.named
         if isinstance(name, nn.Module):
             found = next((n for n, m in modules.items() if m is name), None)
-            if found is None:
+            if not found:
                 raise LayerError(
-                    "the layer is not part of the network", got=type(name).__name__, expected="one of its modules"
+                    "the layer is not part of the network" if found is None else "the network itself is no layer of it",
+                    got=type(name).__name__,
+                    expected="one of its modules",
+                    remedy="name it: fs.layers(model) lists all",
                 )
             return self._followed(LayerName(found))
         made = LayerName(name)

@@ -20,6 +20,10 @@ from fluoroscope.model.walk import each_module, every_module
 __all__ = ["Subject", "as_subject", "fingerprint"]
 
 LAYOUTS = ("NTC", "NCT", "NHWC", "NCHW", "NZHWC", "NCZHW")
+CALLED = {
+    "preprocess": "a function of one PIL image that gives the network's input",
+    "invert": "a function of a batch of inputs that gives uint8 pictures (N, H, W, 3)",
+}
 FINGERPRINT_SAMPLE = 64
 SPOTS = 8
 
@@ -40,6 +44,7 @@ class Subject:
 
     Raises:
         ModelError: not an eager network, or a layout that is none.
+        OptionError: names, a shape or functions that are none.
     """
 
     model: nn.Module
@@ -61,6 +66,11 @@ class Subject:
             raise OptionError(
                 "fs.Subject: input_shape is the shape of one example", got=repr(shape), expected="such as (3, 224, 224)"
             )
+        for name in ("preprocess", "invert"):
+            made = getattr(self, name)
+            if made is not None and not callable(made):
+                got = f"{made!r}, of type {type(made).__name__}"
+                raise OptionError(f"fs.Subject: {name} is a function", got=got, expected=CALLED[name])
         given: Any = self.model
         if self.layout is not None and self.layout not in LAYOUTS:
             raise ModelError(

@@ -104,8 +104,11 @@ class Trial:
             self.errors[self._row(method.title)] = error
             return
         row = self._row(found.title or method.title)
-        options = {f.name for f in dataclasses.fields(method)}
-        pinned = {"layer": found.meta["layer"]} if "layer" in options and found.meta.get("layer") else {}
+        options = {f.name: getattr(method, f.name) for f in dataclasses.fields(method)}
+        # By name, since the modules of a private copy are others.
+        pinned = {k: str(Study(self.subject).layer(v)) for k, v in options.items() if isinstance(v, nn.Module)}
+        if "layer" in options and found.meta.get("layer"):
+            pinned["layer"] = found.meta["layer"]
         self.methods[row], self.maps[row] = method.replace(**pinned), found
         self._spent(found)
 

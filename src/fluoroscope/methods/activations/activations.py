@@ -27,9 +27,9 @@ FEW_LAYERS = 4
 class Activations(Method):
     """Activations: what layers put out for each example, raw.
 
-    ``layer`` names one layer or several. When none is named, the network is followed from input to output: the last
-    layer of each resolution, or the blocks of a transformer, at most six. The network stops after the last layer that
-    is needed.
+    ``layer`` is one layer or several, by name or as modules of the network. When none is named, the network is followed
+    from input to output: the last layer of each resolution, or the blocks of a transformer, at most six. The network
+    stops after the last layer that is needed.
 
     Source: Zeiler and Fergus, *Visualizing and Understanding Convolutional Networks*, ECCV 2014, for feature-map grids.
 
@@ -50,7 +50,7 @@ class Activations(Method):
     needs: ClassVar[Any] = frozenset({"inputs"})
     source: ClassVar[str] = "Zeiler and Fergus, ECCV 2014"
 
-    layer: str | tuple[str, ...] | list[str] | None = option(
+    layer: str | nn.Module | tuple[str | nn.Module, ...] | list[str | nn.Module] | None = option(
         None, "layer or layers; found when not named: the last one of each resolution, or blocks"
     )
 
