@@ -266,5 +266,28 @@ def test_a_score_that_jumps_ends_with_a_note_and_the_gradients_part() -> None:
     np.testing.assert_allclose(found.values, x * torch.tensor([1.0, -2.0, 4.0]), atol=1e-9)
     assert found.meta["completeness_error"] == pytest.approx(5 / 6.6, rel=1e-6)
     assert any("the score jumps along the path" in note for note in found.notes)
+    assert found.meta["evaluations"] < 60  # no more than finds the jump
     smooth = fs.IntegratedGradients()(Step(), x, target=1)
     assert not any("jumps" in note for note in smooth.notes)
+
+
+def test_codes_in_a_table_jump_and_the_other_columns_are_still_right() -> None:
+    """Whole numbers that are looked up jump several times on the way; the curved rest is as exact as without them."""
+
+    class Codes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding.from_pretrained(torch.tensor([[0.3], [-1.0], [0.8], [2.0], [-0.5]]).double())
+            self.weight = nn.Parameter(torch.tensor([1.5, -2.0], dtype=torch.float64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            score = (self.table(x[:, 0].long()) + (x[:, 1:] * self.weight).tanh()).sum(1)
+            return torch.stack([score, -score], 1)
+
+    x = torch.tensor([[4.0, 1.1, 0.7], [3.0, -0.4, 0.9]], dtype=torch.float64)
+    found = fs.IntegratedGradients()(Codes(), x, target=0)
+    exact = (x[:, 1:] * torch.tensor([1.5, -2.0])).tanh()  # each column alone, from 0 on
+    np.testing.assert_allclose(found.values[:, 0], 0)
+    np.testing.assert_allclose(found.values[:, 1:], exact, rtol=0.02)  # 1 % of the whole
+    assert any("jumps along the path" in note for note in found.notes)
+    assert found.meta["evaluations"] < 2 * 250  # of both

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -51,7 +52,8 @@ class Panels:
     2. It is enough when the sum of the errors is within ``tolerance`` of the whole rise, and the root of their squares
        within ``SPREAD`` times that: a sum alone can be small by luck, long before its parts are.
     3. Otherwise the panel with the largest error is halved, which costs one point; all points so far stay in use.
-       Where the score jumps, no panel is narrow enough: the jump is found to ``NARROWEST`` and left.
+       Where the score jumps, no panel is narrow enough: the jump is found to ``NARROWEST`` and left, and what is
+       asked of the others in 2. is asked without it.
     """
 
     tolerance: float
@@ -59,6 +61,7 @@ class Panels:
     split: set[Panel] = field(default_factory=lambda: {(0.0, 1.0), (0.0, 0.5), (0.5, 1.0)})
     score: dict[float, Array] = field(default_factory=dict)
     slope: dict[float, Array] = field(default_factory=dict)
+    errors: dict[tuple[Panel, int], Array] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[float]:
@@ -87,13 +90,11 @@ class Panels:
     def _errors(self, level: int) -> tuple[list[Panel], Array]:
         """The panels of a rule, and known minus computed integral of the slope, for each panel and target (P, K)."""
         found = list(blocks(self.split, level))
-        rows = [
-            self.score[b]
-            - self.score[a]
-            - (b - a) * (WEIGHTS[depth] @ np.stack([self.slope[t] for t in nodes(a, b, depth)]))
-            for (a, b), depth in found
-        ]
-        return [panel for panel, _ in found], np.stack(rows)
+        for (a, b), depth in found:
+            if ((a, b), depth) not in self.errors:
+                slopes = np.stack([self.slope[t] for t in nodes(a, b, depth)])
+                self.errors[(a, b), depth] = self.score[b] - self.score[a] - (b - a) * (WEIGHTS[depth] @ slopes)
+        return [panel for panel, _ in found], np.stack([self.errors[one] for one in found])
 
     def _best(self) -> list[tuple[int, list[Panel], Array]]:
         """For each target: the rule with the smallest errors, its panels and their errors (P,)."""
@@ -105,17 +106,16 @@ class Panels:
     def refine(self, room: int) -> bool:
         """Halve the panels that need it, by at most ``room`` new points; False where nothing is left to do."""
         wanted: dict[Panel, float] = {}
-        for (_, panels, errors), scale in zip(self._best(), self.scale, strict=True):
+        for (level, panels, errors), scale in zip(self._best(), self.scale, strict=True):
             goal = max(self.tolerance * scale, self.floor)
-            if abs(errors.sum()) <= goal and np.linalg.norm(errors) <= SPREAD * goal:
+            wide = np.array([b - a > NARROWEST * 2**level for a, b in panels])
+            if abs(errors[wide].sum()) <= goal and np.linalg.norm(errors[wide]) <= SPREAD * goal:
                 continue
-            for panel, error in zip(panels, np.abs(errors), strict=True):
+            for panel, error in zip(itertools.compress(panels, wide), np.abs(errors[wide]), strict=True):
                 wanted[panel] = max(wanted.get(panel, 0.0), float(error / scale))
         if not wanted:
             return False
-        order = sorted((p for p in wanted if p[1] - p[0] > NARROWEST), key=lambda panel: -wanted[panel])
-        if not order:
-            return False
+        order = sorted(wanted, key=lambda panel: -wanted[panel])
         few = len(self.points) < SINGLY
         chosen = order[:1] if few else [p for p in order if wanted[p] >= wanted[order[0]] / 2]
         leaves = [self._leaf(panel) for panel in chosen[: max(room, 0)]]
@@ -169,20 +169,23 @@ def blocks(split: set[Panel], level: int, panel: Panel = (0.0, 1.0)) -> Iterator
     """The panels of the rule ``level``, each with how often it is halved throughout: as often as the rule wants, or
     less.
     """
-    depth = _depth(split, panel)
-    if depth is not None and depth <= level:
-        yield panel, depth
-    else:
-        for part in halves(panel):
-            yield from blocks(split, level, part)
+    depths: dict[Panel, int | None] = {}
+    left = [panel]
+    while left:
+        part = left.pop()
+        depth = _depth(split, part, depths)
+        if depth is not None and depth <= level:
+            yield part, depth
+        else:
+            left += reversed(halves(part))
 
 
-def _depth(split: set[Panel], panel: Panel) -> int | None:
-    """How often a panel is halved, where that is the same throughout."""
-    if panel not in split:
-        return 0
-    left, right = (_depth(split, part) for part in halves(panel))
-    return left + 1 if left is not None and left == right else None
+def _depth(split: set[Panel], panel: Panel, known: dict[Panel, int | None]) -> int | None:
+    """How often a panel is halved, where that is the same throughout; ``known`` keeps what was found."""
+    if panel not in known:
+        left, right = (_depth(split, part, known) for part in halves(panel)) if panel in split else (-1, -1)
+        known[panel] = left + 1 if left is not None and left == right else None
+    return known[panel]
 
 
 def nodes(a: float, b: float, depth: int) -> list[float]:
