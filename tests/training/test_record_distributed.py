@@ -208,3 +208,68 @@ for options in ({"noise_scale_every": 1}, {"alignment": "exact"}, {"curvature": 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 def test_what_spread_parameters_do_not_allow(tmp_path: Path) -> None:
     run("fsdp2", tmp_path, "zero", PROGRAM.replace("with fs.record(model", REFUSED + "with fs.record(model"))
+
+
+WHOLE = """
+import numpy as np
+
+def whole(tensors):
+    mine = [None if t is None else getattr(t, "_local_tensor", t).detach().flatten().clone() for t in tensors]
+    found = [None, None]
+    dist.all_gather_object(found, mine)
+    return [torch.cat([part[i] for part in found if part[i] is not None]).numpy() for i in range(len(mine))]
+
+seen = {}
+def before(*_):
+    seen["gradient", run.step + 1] = whole([p.grad for p in model.parameters()])
+    seen["old"] = whole(model.parameters())
+def after(*_):
+    new = whole(model.parameters())
+    seen["weight", run.step] = new
+    seen["update", run.step] = [a - b for a, b in zip(new, seen["old"])]
+"""
+KEPT = """
+if rank == 0:
+    del seen["old"]
+    flat = {f"{q}/{s}/{i}": w for (q, s), wholes in seen.items() for i, w in enumerate(wholes)}
+    np.savez(f"{folder}/whole.npz", **flat)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
+@pytest.mark.parametrize("kind", ["fsdp", "fsdp2"])
+@pytest.mark.parametrize("sample", [16, 60000])
+def test_parts_of_two_processes_are_joined(kind: str, sample: int, tmp_path: Path) -> None:
+    """Every entry is gathered in the program, and its statistics are taken again here."""
+    options = f"ranks=ranks, sample={sample}, exact_every=2"
+    program = PROGRAM.replace("with fs.record(", WHOLE + "with fs.record(").replace("ranks=ranks", options)
+    program = program.replace("net = nn.Sequential(", "net = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), ")
+    begun = "    for step in range(3):\n        optimizer.zero_grad()\n"
+    hooks = "    optimizer.register_step_pre_hook(before)\n    optimizer.register_step_post_hook(after)\n"
+    assert begun in program
+    run(kind, tmp_path, "all", program.replace(begun, hooks + begun) + KEPT)
+    found = fs.open_runs(tmp_path)["a"].tensor_history(rank="all")
+    assert found.meta["ranks_joined"] == [0, 1] and found.meta["exact_steps"] == [1, 3]
+    assert not [note for note in found.notes if "the part that rank" in note]
+    names = [f"{layer}.{kind}" for layer in (0, 2, 4) for kind in ("weight", "bias")]
+    assert sorted(found.names) == sorted(names)
+    with np.load(tmp_path / "whole.npz") as wholes:
+        for key in wholes.files:
+            quantity, step, number = key.split("/")
+            whole, at = wholes[key].astype(np.float64), int(step) - 1
+            row = found.names.index(names[int(number)])
+            assert whole.size in (36, 6, 54, 9, 27, 3)
+            if sample < whole.size and at == 1:
+                continue  # of samples
+            wanted = {"mean": whole.mean(), "std": whole.std(), "min": whole.min(), "max": whole.max()}
+            for statistic, value in {**wanted, "zero_share": (whole == 0).mean()}.items():
+                got = found.statistics[f"{quantity}/{statistic}"][row, at]
+                assert got == pytest.approx(value, rel=1e-5, abs=1e-8), (key, statistic)
+            histograms = found.histograms[quantity]
+            if sample > whole.size:
+                counts = np.histogram(wholes[key], histograms.edges)[0]
+                assert histograms.counts[row, at].tolist() == counts.tolist(), key
+    only = fs.open_runs(tmp_path)["a"].tensor_history("weight/std", rank="all")
+    assert list(only.statistics) == ["weight/std"] and only.recorded["weight/std"].all()
+    np.testing.assert_array_equal(only.statistics["weight/std"], found.statistics["weight/std"])

@@ -245,12 +245,15 @@ def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     class Broken:
         step = None
 
+        def get_scale(self) -> float:
+            return 1.0
+
         def is_enabled(self) -> bool:
             raise ValueError("no")
 
     net = network()
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
-    with pytest.raises(ValueError, match="no"), fs.record(net, optimizer, "a", tmp_path, scaler=Broken()):
+    with pytest.raises(ValueError, match=r"^no$"), fs.record(net, optimizer, "a", tmp_path, scaler=Broken()):
         pass
     assert (hooks(net), len(optimizer._optimizer_step_pre_hooks), len(optimizer._optimizer_step_post_hooks)) == (
         0,

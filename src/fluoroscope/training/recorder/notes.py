@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from fluoroscope.training.recorder.optimizer_watch import COPY_LIMIT, OptimizerWatch
 from fluoroscope.training.recorder.watched import FOREIGN
+from fluoroscope.training.store.joined_ranks import of_part
 
 __all__ = ["notes_of", "unstepped", "update_norm"]
 
@@ -27,9 +28,7 @@ def notes_of(watches: Iterable[OptimizerWatch], activations: str, rank: int) -> 
         LOG.warning("fs.record: %s", ELSEWHERE)
         found.append(ELSEWHERE)
     if any(w.shards for w in known):
-        found.append(
-            f"norms are those of whole tensors; other statistics and histograms are of the part that rank {rank} holds"
-        )
+        found.append(of_part(rank))
     if any(not w.copies for w in known):
         found.append(_estimated(known))
     return found

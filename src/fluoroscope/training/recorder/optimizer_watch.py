@@ -32,6 +32,7 @@ class Measured:
 
     ``norms`` (4, L) float64 are those of gradient, weight and update; the last row is zero where there is no gradient.
     ``entries`` (3, n) float32 are the samples of the three; ``exact`` (L, 5) statistics by quantity where it was time.
+    ``places`` tell which part of each tensor is here (:class:`Shards`), empty where none is spread out.
     """
 
     names: tuple[str, ...]
@@ -41,6 +42,7 @@ class Measured:
     exact: dict[str, torch.Tensor]
     estimated: bool
     nonfinite: dict[str, float]
+    places: list[list[tuple[int, int]]]
 
 
 class OptimizerWatch:
@@ -209,6 +211,7 @@ class OptimizerWatch:
             self._exact,
             not self.copies,
             nonfinite,
+            self.shards.places if self.shards else [],
         )
         self._last, self._exact, self._gradients = entries, {}, []
         self._gradient_norms = self._gradient_entries = None
@@ -275,7 +278,7 @@ class OptimizerWatch:
             found[row, i] = rare_norm(part) / (1.0 if self._scale is None or row else float(self._scale))
             if row == 0 and not math.isfinite(float(found[row, i])):
                 bad = part.numel() - int(torch.isfinite(part).sum())
-                nonfinite[self.watched.names[i]] = bad / max(1, self.watched.parameters[i].numel())
+                nonfinite[self.watched.names[i]] = bad / max(1, self._parts[i].numel())
         return nonfinite
 
 

@@ -25,7 +25,7 @@ class Rows:
 
     def __init__(self, writer: RunWriter, histograms: bool) -> None:
         self.writer, self.histograms = writer, histograms
-        self._facts: dict[tuple[float, str], dict[str, Any]] = {}
+        self._facts: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def parameters(self, step: int, time: float, measured: Measured, found: dict[str, Array]) -> dict[str, float]:
         """Write one optimizer's parameters; returns the norms of all of them together."""
@@ -55,10 +55,19 @@ class Rows:
 
     def _about(self, measured: Measured) -> dict[str, Any]:
         share = float(measured.samples.sizes.sum() / max(1, measured.samples.numbers.sum()))
-        key = share, _how(measured)
+        edges = dict.fromkeys(QUANTITY, EDGES) if self.histograms else {}
+        return self._same(measured, edges=edges, sampled=share, update_norm=_how(measured))
+
+    def _same(self, measured: Measured, **facts: Any) -> dict[str, Any]:
+        """Facts of a layout, with the parts of tensors that are spread out: one and the same object for the same facts,
+        by which the store knows it again.
+        """
+        samples, places = measured.samples, measured.places
+        parts = (samples.numbers.tobytes(), samples.sizes.tobytes(), str(places)) if places else ()
+        key = (*facts, facts.get("sampled"), facts.get("update_norm"), *parts)
         if key not in self._facts:
-            edges = dict.fromkeys(QUANTITY, EDGES) if self.histograms else {}
-            self._facts[key] = {"edges": edges, "sampled": share, "update_norm": _how(measured)}
+            spread = {"entries": samples.numbers, "samples": samples.sizes, "places": places} if places else {}
+            self._facts[key] = {**facts, **{k: _plain(v) for k, v in spread.items()}}
         return self._facts[key]
 
     def _exact(self, step: int, time: float, measured: Measured, found: dict[str, Array]) -> None:
@@ -70,12 +79,13 @@ class Rows:
             for key, values in statistics.items():
                 if key.startswith("gradient/"):
                     values[found["norms"][3] == 0] = NEVER
-            self.writer.tensors(step, measured.names, statistics, time=time, facts=EXACT)
+            self.writer.tensors(step, measured.names, statistics, time=time, facts=self._same(measured, exact=True))
 
     def _nonfinite(self, step: int, time: float, measured: Measured) -> None:
         if measured.nonfinite:
             shares = np.array([measured.nonfinite.get(n, 0.0) for n in measured.names], np.float32)
-            self.writer.tensors(step, measured.names, {"gradient/nonfinite_share": shares}, time=time)
+            facts = self._same(measured)
+            self.writer.tensors(step, measured.names, {"gradient/nonfinite_share": shares}, time=time, facts=facts)
 
     def beside(
         self, step: int, time: float, measured: Measured | None, tensors: dict[str, Array], totals: dict[str, float]
@@ -91,7 +101,8 @@ class Rows:
         self.writer.tensors(step, names, columns, time=time)
 
 
-EXACT = {"exact": True}
+def _plain(values: Any) -> list[Any]:
+    return values.tolist() if isinstance(values, np.ndarray) else list(values)
 
 
 def _how(measured: Measured) -> str:

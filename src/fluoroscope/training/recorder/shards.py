@@ -20,6 +20,12 @@ class Shards:
         for i, parameter in enumerate(parameters):
             for group in _groups_of(parameter) or ([flat] if flat is not None else []):
                 self._groups.setdefault(id(group), (group, []))[1].append(i)
+        self.places: list[list[tuple[int, int]]] = [[] for _ in parameters]
+        """Which part of each is here, of how many, along each dimension of the mesh that splits it."""
+        for group, members in self._groups.values():
+            place = _place(group)
+            for i in members:
+                self.places[i].append(place)
 
     def __bool__(self) -> bool:
         return bool(self._groups)
@@ -41,6 +47,12 @@ class Shards:
 def sharded(model: nn.Module | None, parameters: Sequence[torch.Tensor]) -> bool:
     """Whether anything is only partly here."""
     return bool(Shards(parameters, model))
+
+
+def _place(group: Any) -> tuple[int, int]:
+    import torch.distributed as dist
+
+    return dist.get_rank(group), dist.get_world_size(group)
 
 
 def _groups_of(parameter: torch.Tensor) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from fluoroscope.errors import InputError
 
@@ -25,13 +25,15 @@ def asked_names(names: Iterable[str] | None, example: str) -> list[str] | None:
     return list(dict.fromkeys(found))
 
 
-def asked_rank(rank: Any, known: Collection[int]) -> int:
-    """The rank asked for. Raises InputError where no process of that rank wrote."""
+def asked_rank(rank: Any, known: Collection[int]) -> int | Literal["all"]:
+    """The rank asked for, or all of them. Raises InputError where no process of that rank wrote."""
+    if isinstance(rank, str) and rank == "all":
+        return "all"
     if isinstance(rank, bool) or not isinstance(rank, int) or rank not in known:
         raise InputError(
             "no process of that rank wrote tensors of this run",
             got=repr(rank),
-            expected=f"one of {', '.join(map(str, sorted(known)))}",
+            expected=f"one of {', '.join(map(str, sorted(known)))}, or 'all'",
             remedy=None if len(known) > 1 else "fs.record(..., ranks='all') has all processes write",
         )
-    return rank
+    return int(rank)

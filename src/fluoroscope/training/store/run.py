@@ -265,25 +265,35 @@ class Run:
 
     @checked
     def tensor_history(
-        self, quantities: Sequence[str] | None = None, *, histograms: bool = True, rank: int = 0, partial: bool = False
+        self,
+        quantities: Sequence[str] | None = None,
+        *,
+        histograms: bool = True,
+        rank: int | Literal["all"] = 0,
+        partial: bool = False,
     ) -> TensorHistory:
         """Statistics of parameters and layers by step, in the order of the network.
 
         Only the ``quantities`` named (``"gradient/norm"`` …), all where None. Exact statistics take the place of
         sampled ones at the steps at which they were taken (``meta["exact_steps"]``).
 
+        ``rank``: the process whose record is read. ``"all"`` joins those of all processes (``ranks="all"`` of
+        :func:`fluoroscope.record`): of tensors that are spread over processes, means, standard deviations, extremes,
+        shares and histograms of the whole, by the number of entries of each part. Activations are each process's own
+        and left out; where a part was not recorded, only norms are known, and the notes say so.
+
         ``partial``: quantities that can't be read are left out; the notes and ``meta["unreadable"]`` name them.
 
         Raises:
-            InputError: no process of that rank wrote.
+            InputError: no process of that rank wrote; or parts can't be joined, since not all processes wrote.
             ResultFileError: one of them can't be read, and ``partial`` is not given.
         """
         by_rank: dict[int, list[Path]] = {}
         for file, meta in self._metas():
             by_rank.setdefault(meta.get("rank", 0), []).append(file)
-        files = by_rank[asked_rank(rank, by_rank)]
+        rank = asked_rank(rank, by_rank)
         quantities = asked_names(quantities, "run.tensor_history([quantity])")
-        return tensor_history(files, self.name, quantities, histograms, partial)
+        return tensor_history(by_rank, rank, self.name, quantities, histograms, partial)
 
     def media(self, names: Iterable[str] | None = None) -> Media:
         """Pictures and texts, of the series named or of all. A picture is read from its file when it is asked for

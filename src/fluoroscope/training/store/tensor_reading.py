@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fluoroscope.results import Array, TensorHistograms, TensorHistory
 from fluoroscope.training.store.coding import present
+from fluoroscope.training.store.joined_ranks import Part, joined
 from fluoroscope.training.store.reader import TensorTable, opened
 from fluoroscope.training.store.salvage import readable_tensors, told_lost
 
 __all__ = ["tensor_history"]
 
+KEYED = ("statistics", "recorded", "units", "histograms")
 UNITS = {"ratio": "1", "zero_share": "share", "dead": "share", "saturated": "share", "nonfinite_share": "share"}
 
 
 def tensor_history(
-    files: Sequence[Path], title: str, quantities: Sequence[str] | None, histograms: bool, partial: bool
+    by_rank: Mapping[int, Sequence[Path]],
+    rank: int | Literal["all"],
+    title: str,
+    quantities: Sequence[str] | None,
+    histograms: bool,
+    partial: bool,
 ) -> TensorHistory:
+    """What the files of one rank tell of all tensors, or those of all ranks together."""
+    if rank != "all":
+        return _of_rank(by_rank[rank], title, quantities, histograms, partial)[0]
+    asked = quantities
+    if quantities is not None:  # a spread of parts is about the mean of the whole
+        asked = [*quantities, *(f"{q.removesuffix('/std')}/mean" for q in quantities if q.endswith("/std"))]
+    found = joined({r: _of_rank(files, title, asked, histograms, partial) for r, files in by_rank.items()})
+    if quantities is None:
+        return found
+    keep = {name: {q: v for q, v in getattr(found, name).items() if q in quantities} for name in KEYED}
+    return found.replace(**keep)
+
+
+def _of_rank(
+    files: Sequence[Path], title: str, quantities: Sequence[str] | None, histograms: bool, partial: bool
+) -> tuple[TensorHistory, dict[str, Part]]:
     """Statistics of all tensors of these files. Of the same step, a later file takes the place of an earlier one, and
-    within a file exact statistics that of samples. ``partial``: without those that can't be read.
+    within a file exact statistics that of samples. ``partial``: without those that can't be read. Last, what this
+    process held of the tensors that are in parts.
     """
     wanted = None if quantities is None else set(quantities)
     tables: list[TensorTable] = []
@@ -32,11 +56,11 @@ def tensor_history(
     for file in files:
         with opened(file) as reader:
             if partial:
-                found, unread = readable_tensors(reader, wanted, histograms)
+                rows, unread = readable_tensors(reader, wanted, histograms)
                 lost |= dict.fromkeys(unread)
             else:
-                found = list(reader.tensors(wanted, histograms))
-            tables += sorted((t for t in found if len(t.steps)), key=_is_exact)
+                rows = list(reader.tensors(wanted, histograms))
+            tables += sorted((t for t in rows if len(t.steps)), key=_is_exact)
             facts = {**facts, **(reader.meta().get("recorder") or {})}
     order = list(facts.pop("order", None) or [])
     names = _in_order({n: None for t in tables for n in t.layout.names}, order)
@@ -51,7 +75,7 @@ def tensor_history(
     if lost:
         notes = told_lost("statistics of tensors", tuple(lost), len(lost) + len(statistics))
         meta |= {"unreadable": list(lost), "notes": [*meta.get("notes", []), *notes]}
-    return TensorHistory(
+    found = TensorHistory(
         title=title,
         names=names,
         steps=steps,
@@ -62,6 +86,13 @@ def tensor_history(
         layers=tuple(facts.get("layers", {}).get(n, n) for n in names),
         meta={k: v for k, v in meta.items() if k != "layers"},
     )
+    return found, {name: part for table in tables for name, part in _parts(table)}
+
+
+def _parts(table: TensorTable) -> list[tuple[str, Part]]:
+    facts = table.layout.facts
+    rows = zip(table.layout.names, *(facts.get(key, ()) for key in ("entries", "samples", "places")), strict=False)
+    return [(name, Part(n, k, tuple((i, count) for i, count in place))) for name, n, k, place in rows]
 
 
 def _is_exact(table: TensorTable) -> bool:
