@@ -47,12 +47,16 @@ def attribution(
     signed: bool,
     unit: str,
     caption: str = "",
+    about: torch.Tensor | None = None,
 ) -> Attribution:
-    """The result for one batch. ``values`` has the axes ``axes``, without K; with several targets K is second."""
+    """The result for one batch. ``values`` has the axes ``axes``, without K; with several targets K is second.
+    ``about`` is the one of several inputs that they are about, the main one where none is told.
+    """
     many = picked.scores.ndim == 2
-    size = input_axes(batch.inputs)[1]
-    samples, note = samples_of(batch.inputs, study.subject)
-    for text in filter(None, (note, picked.note)):
+    shown = batch.inputs if about is None else batch.inputs.alone(about)
+    size = input_axes(shown)[1]
+    samples, note = samples_of(shown, study.subject)
+    for text in filter(None, (note, picked.note, _one_of_several(method, batch.inputs))):
         study.note(text)
     study.facts["target"] = batch.target.description
     if (outputs := batch.target.more_than(picked)) is not None:
@@ -72,6 +76,15 @@ def attribution(
         regions=masks_of(batch.target),
         boxes=boxes_of(batch.target, size),
     )
+
+
+def _one_of_several(method: Method, inputs: Inputs) -> str | None:
+    """Which input a result is about, where another could be meant and none was named."""
+    alike = [i for i, t in enumerate(inputs.tensors) if t.is_floating_point() and t.ndim == inputs.main.ndim]
+    if len(alike) < 2 or getattr(method, "input", None) is not None:
+        return None
+    other = f" (another: input={alike[1]})" if hasattr(method, "input") else ""
+    return f"of {len(alike)} inputs of this kind the first is shown, and positions are its own{other}"
 
 
 def note_empty_maps(result: Attribution, study: Study, why: str) -> None:

@@ -88,6 +88,13 @@ class Inputs:
         main = self.main
         return self.map(lambda t: tensor if t is main else t)
 
+    def alone(self, tensor: torch.Tensor) -> Inputs:
+        """The examples with one of :attr:`tensors` only: what a map of it is about."""
+        if tensor is self.main:
+            return self
+        real = self.real if self.real is not None and self.real.shape == tensor.shape[:2] else None
+        return Inputs((tensor,), {}, self.count, self.names, axes=(self.axes_of(tensor),), real=real)
+
     def part(self, start: int, stop: int) -> Inputs:
         """Rows ``start`` to ``stop``."""
         cut = self.map(lambda t: t[start:stop] if t.ndim and len(t) == self.count else t)

@@ -95,7 +95,7 @@ class InputGradient(Method):
         """The attribution from one map (N, ...) per target."""
         return attribution(
             self, study, batch, picked, torch.stack(list(maps), 1) if picked.scores.ndim == 2 else maps[0],
-            map_axes(source, maps[0].ndim), signed=signed, unit=unit, caption=caption,
+            map_axes(source, maps[0].ndim), signed=signed, unit=unit, caption=caption, about=source.chosen,
         )  # fmt: skip
 
 

@@ -176,7 +176,7 @@ class MaskSampling(Method):
         signed, unit = self.reading()
         result = attribution(
             self, study, batch, variants.picked, torch.from_numpy(painted([f.values for f in found])),
-            (ax.N, *variants.place.axes), signed=signed, unit=unit, caption=self._caption(parts),
+            (ax.N, *variants.place.axes), signed=signed, unit=unit, caption=self._caption(parts), about=variants.tensor,
         )  # fmt: skip
         size = variants.place.size if variants.place.spatial else ()
         groups = groups_of(parts, variants.place)
