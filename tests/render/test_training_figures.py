@@ -273,6 +273,16 @@ def test_a_finding_whose_only_curve_has_zeros_is_readable(values: list[float], s
     assert ("▼ 2 zero: below a log axis" in texts(figure.axes[1])) == (scale == "log")
 
 
+def test_norms_are_readable_where_the_last_update_is_zero():
+    steps = np.arange(30)
+    norms = {"weight": np.full(30, 300.0), "gradient": np.full(30, 0.2), "update": np.append(np.full(29, 1.0), 0.0)}
+    series = {f"norm/{n}": Series(steps=steps, values=v, group="norm") for n, v in norms.items()}
+    ax = draw(History(series=series), Figure().subplots())
+    assert ax.get_yscale() == "log" and "▼ 1 zero: below a log axis" in texts(ax)
+    near = {n: s.replace(values=s.values.clip(None, 3.0)) for n, s in series.items()}
+    assert draw(History(series=near), Figure().subplots()).get_yscale() == "linear"
+
+
 def test_a_finding_says_what_of_its_layers_is_drawn():
     dead = {n: Series(steps=np.arange(5), values=np.ones(5), unit="share", group="dead units") for n in ("0", "4")}
     figure = draw(Findings(items=(Finding(rule="r", title="t", series=dead, reference=0.67),)))

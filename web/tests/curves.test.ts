@@ -1,7 +1,7 @@
 // Curves against plain loops over all points.
 import { describe, expect, test } from 'vitest';
 import { clock, duration, xTicks } from '../src/core/axes';
-import { ascending, countBelow, countMissing, envelope, extentOf, gaussianAt, hidesDecades, movingAverage, nearestOf, upperBound } from '../src/core/curves';
+import { ascending, countBelow, countMissing, envelope, extentOf, gaussianAt, movingAverage, nearestOf, upperBound, wantsLog } from '../src/core/curves';
 import { drawn, fitted, type Frame } from '../src/core/drawing';
 
 let state = 1;
@@ -135,12 +135,15 @@ test('on a logarithmic axis zeros are marked at its lower edge, and only there',
 
 test('a curve with zeros wants a logarithmic axis where a linear one would hide it', () => {
   const falling = Array.from({ length: 60 }, (_, i) => 10 ** (-i / 10));
-  expect(hidesDecades([...falling, 0, 0, NaN])).toBe(true);
-  expect(hidesDecades(falling)).toBe(false); // which is positive throughout, so that it is chosen anyway
-  expect(hidesDecades([...falling, 0, -1])).toBe(false);
-  expect(hidesDecades([0, 0.0001, ...Array(40).fill(0.5)])).toBe(false); // all but two are well seen
-  expect(hidesDecades([])).toBe(false);
-  expect(hidesDecades([0, 0])).toBe(false);
+  const wants = (...curves: number[][]) => wantsLog(curves.map((values) => ({ values })));
+  expect(wants([...falling, 0, 0, NaN])).toBe(true);
+  expect(wants(falling)).toBe(true);
+  expect(wants([...falling, 0, -1])).toBe(false);
+  expect(wants([0, 0.0001, ...Array(40).fill(0.5)])).toBe(false); // all but two are well seen
+  expect(wants([100, 101, 102], [0.3, 0.2, 0.2], [1, 1, 0])).toBe(true); // the norms of a training whose last step is zero
+  expect(wants([3, 2, 1], [1, 1, 0])).toBe(false);
+  expect(wants([0, 0])).toBe(false);
+  expect(wants()).toBe(false);
 });
 
 test('bounds and extents', () => {

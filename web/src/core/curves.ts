@@ -159,14 +159,26 @@ export function spansDecades(curves: { values: Line }[]): boolean {
   return low > 0 && high > 200 * low;
 }
 
-/** Whether a linear axis would press most of a curve against zero: some values are zero and none negative, the others reach
- * far, and a quarter of them are less than a fiftieth of the largest. */
-export function hidesDecades(values: Line): boolean {
-  const finite = Array.from(values).filter(Number.isFinite);
-  const positive = finite.filter((v) => v > 0);
-  if (positive.length === finite.length || finite.some((v) => v < 0) || !spansDecades([{ values: positive }])) return false;
-  const large = positive.reduce((a, b) => Math.max(a, b), 0);
-  return positive.filter((v) => v < large / 50).length >= positive.length / 4;
+/** Whether a logarithmic axis is the readable one for all of them: their values are positive and far apart, or some are zero, none
+ * negative, and a linear axis would hide a curve that has no zeros, or press much against zero. */
+export function wantsLog(curves: { values: Line }[]): boolean {
+  const { zero, negative } = curves.reduce((sum, { values }) => {
+    const low = countBelow(values);
+    return { zero: sum.zero + low.zero, negative: sum.negative + low.negative };
+  }, { zero: 0, negative: 0 });
+  if (negative || !zero) return !negative && spansDecades(curves);
+  return curves.some((c) => spansDecades([c]) || pressed([c])) || pressed(curves);
+}
+
+/** Whether, zeros aside, values are far apart and a quarter of them is less than a fiftieth of the largest. */
+function pressed(curves: { values: Line }[]): boolean {
+  let [low, high, count, small] = [Infinity, 0, 0, 0];
+  const positive = (visit: (v: number) => void) => {
+    for (const { values } of curves) for (let i = 0; i < values.length; i++) if (values[i] > 0 && values[i] < Infinity) visit(values[i]);
+  };
+  positive((v) => { low = Math.min(low, v); high = Math.max(high, v); count++; });
+  positive((v) => { if (v < high / 50) small++; });
+  return high > 200 * low && small >= count / 4;
 }
 
 /** Exponential moving average without the bias of its start; begins anew after every value that is not finite. */

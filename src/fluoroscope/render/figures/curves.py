@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,8 @@ __all__ = [
     "draw_below",
     "draw_curve",
     "draw_gaps",
-    "hides_decades",
     "points_of",
-    "spans_decades",
+    "wants_log",
 ]
 
 BUCKETS = 1000
@@ -71,15 +71,20 @@ def spans_decades(values: Array) -> bool:
     return bool(known.size and known.min() > 0 and known.max() / known.min() > WIDE_RANGE)
 
 
-def hides_decades(values: Array) -> bool:
-    """Whether a linear axis would press most of a curve against zero: some values are zero and none negative, the
-    others are far apart, and a quarter of them are less than a fiftieth of the largest.
+def wants_log(curves: Sequence[Array]) -> bool:
+    """Whether a logarithmic axis is the readable one for all of them: their values are positive and far apart, or some
+    are zero, none negative, and a linear axis would hide a curve that has no zeros, or press much against zero.
     """
-    known = values[np.isfinite(values)]
-    positive = known[known > 0]
-    if len(positive) in (0, len(known)) or known.min() < 0 or not spans_decades(positive):
-        return False
-    return bool((positive < positive.max() / 50).mean() >= 0.25)
+    known = np.concatenate([np.zeros(0), *(c[np.isfinite(c)] for c in curves)])
+    if not known.size or known.min() != 0:
+        return spans_decades(known)
+    return any(map(spans_decades, curves)) or any(map(_pressed, [*curves, known]))
+
+
+def _pressed(values: Array) -> bool:
+    """Zeros aside, the values are far apart, and a quarter of them is less than a fiftieth of the largest."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    return spans_decades(positive) and bool((positive < positive.max() / 50).mean() >= 0.25)
 
 
 def points_of(label: str, series: Series, axis: str, origin: float) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain, quiet
-from fluoroscope.render.figures.curves import Points, draw_curve, draw_gaps, hides_decades, spans_decades
+from fluoroscope.render.figures.curves import Points, draw_curve, draw_gaps, wants_log
 from fluoroscope.render.figures.label import clean, measured, number, plural, shortened
 from fluoroscope.render.figures.registry import Drawing, drawing
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fluoroscope.render.design import Theme
-    from fluoroscope.results import Array, Finding, Findings
+    from fluoroscope.results import Finding, Findings
 
 __all__ = ["FindingsDrawing"]
 
@@ -118,12 +118,10 @@ def _evidence(ax: Axes, item: Finding, theme: Theme) -> None:
     if not curves:
         ax.set_visible(False)
         return
-    numbers = np.concatenate([p.values[np.isfinite(p.values)] for p in curves])
     if np.isfinite(item.reference):
-        numbers = np.append(numbers, item.reference)
         read = measured(item.reference, curves[0].unit)
         ax.axhline(item.reference, color=theme.good, linewidth=1, linestyle=(0, (4, 3)), label=f"reference {read}")
-    if _logarithmic(curves, numbers):
+    if wants_log([*(p.values for p in curves), np.array([item.reference])]):
         ax.set_yscale("log")
     for points in curves:
         draw_curve(ax, points, 1.4, None, 1)
@@ -139,11 +137,3 @@ def _evidence(ax: Axes, item: Finding, theme: Theme) -> None:
     for line, text in zip(legend.get_lines(), legend.get_texts(), strict=True):
         line.set_marker("")  # a line of many points has none
         text.set_parse_math(False)
-
-
-def _logarithmic(curves: list[Points], numbers: Array) -> bool:
-    """Whether a logarithmic axis is the readable one: for all numbers together, or, where some are zero, for a curve
-    that has none or that a linear axis would hide.
-    """
-    wide = spans_decades(numbers) or any(spans_decades(p.values) or hides_decades(p.values) for p in curves)
-    return bool(wide and numbers.min() >= 0)

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from fluoroscope.errors import OptionError, nearest
 from fluoroscope.render import design
 from fluoroscope.render.figures.canvas import Picture, heading, new_figure, plain, quiet
-from fluoroscope.render.figures.curves import Points, Smoothing, draw_curve, draw_gaps, points_of, spans_decades
+from fluoroscope.render.figures.curves import Points, Smoothing, draw_curve, draw_gaps, points_of, wants_log
 from fluoroscope.render.figures.label import byte_label, clean, measured, shortened, title
 from fluoroscope.render.figures.registry import Drawing, drawing
 from fluoroscope.render.figures.spreads import draw_spreads
@@ -244,7 +244,7 @@ def _settings(result: History) -> list[str]:
 
 
 def _wide(curves: list[Points]) -> bool:
-    return spans_decades(np.concatenate([p.values for p in curves]))
+    return wants_log([p.values for p in curves])
 
 
 def _colors(count: int, theme: Theme) -> list[Any]:
