@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import fluoroscope as fs
+from fluoroscope.errors import NotApplicable
 
 FIRST = torch.zeros(2, 3, 12, 12)
 SECOND = torch.full((2, 3, 12, 20), 0.5)
@@ -50,3 +53,16 @@ def test_what_is_meant_where_no_input_is_named_is_told() -> None:
         found = method(model, (FIRST, SECOND, torch.ones(2, 4)), target=1)
         assert f"of 2 inputs of this kind the first is shown, and positions are its own{other}" in found.notes
         np.testing.assert_array_equal(found.size, FIRST.shape[2:])
+
+
+@pytest.mark.parametrize("check", [fs.Deletion(), fs.ROAD(), fs.SensitivityN(), fs.Infidelity()], ids=lambda c: c.title)
+def test_checks_do_not_judge_a_map_by_changes_of_another_input(check: Any) -> None:
+    torch.manual_seed(0)
+    model, pair = Pair().eval(), (torch.rand(2, 3, 12, 12), torch.rand(2, 3, 12, 12))
+    with pytest.raises(NotApplicable, match="this map is about another"):
+        check(fs.Saliency(input=1), model, pair, target=1)
+    both = check([fs.Saliency(input=0), fs.Saliency(input=1)], model, pair, target=1)
+    one = check(fs.Saliency(), model, pair, target=1)
+    np.testing.assert_array_equal(both.table[0], one.table[0])
+    assert both.rows[-1] == "Saliency 2"
+    assert both.verdicts[-1].startswith("failed: checks change the first input")

@@ -15,11 +15,12 @@ import torch
 from torch import nn
 
 from fluoroscope import axes as ax
-from fluoroscope.errors import FluoroscopeError, InputError, OptionError, TargetError
+from fluoroscope.errors import FluoroscopeError, InputError, NotApplicable, OptionError, TargetError
 from fluoroscope.methods.attributing import to_numpy
 from fluoroscope.methods.base import Method
 from fluoroscope.methods.explain import as_method
 from fluoroscope.model.inputs import Inputs, prepare_inputs
+from fluoroscope.model.source import chosen_input
 from fluoroscope.model.study import Study
 from fluoroscope.model.subject import Subject, as_subject
 from fluoroscope.model.targets import Target, TargetLike
@@ -99,6 +100,7 @@ class Trial:
 
     def _run(self, method: Method) -> None:
         try:
+            self._check_input(method)
             found: Attribution = method(self.subject, self.inputs, target=self.wanted)
         except FluoroscopeError as error:
             self.errors[self._row(method.title)] = error
@@ -111,6 +113,16 @@ class Trial:
             pinned["layer"] = found.meta["layer"]
         self.methods[row], self.maps[row] = method.replace(**pinned), found
         self._spent(found)
+
+    def _check_input(self, method: Method) -> None:
+        """Raise NotApplicable where a method explains another input than the one that checks change."""
+        which = getattr(method, "input", None)
+        if which is not None and chosen_input(self.inputs, which) is not self.inputs.main:
+            raise NotApplicable(
+                "checks change the first input of real numbers, and this map is about another",
+                got=f"{method.title} with input={which!r}",
+                remedy="check a module whose forward takes that input first",
+            )
 
     def _row(self, title: str) -> str:
         taken, row, number = {*self.maps, *self.errors}, title, 2
