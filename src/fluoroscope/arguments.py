@@ -27,12 +27,23 @@ def checked(called: Called) -> Called:
     @functools.wraps(called)
     def call(*args: Any, **named: Any) -> Any:
         try:
-            signature.bind(*args, **named)
-        except TypeError as error:
-            raise _misfit(called, signature, args, named, str(error)) from None
-        return called(*args, **named)
+            return called(*args, **named)  # looked at only where it fails: to bind arguments takes ten times a call
+        except TypeError:
+            if (misfit := _misfitting(called, signature, args, named)) is None:
+                raise
+            raise misfit from None
 
     return cast(Called, call)
+
+
+def _misfitting(
+    called: Callable[..., Any], signature: inspect.Signature, args: tuple[Any, ...], named: dict[str, Any]
+) -> OptionError | None:
+    try:
+        signature.bind(*args, **named)
+    except TypeError as error:
+        return _misfit(called, signature, args, named, str(error))
+    return None
 
 
 def _misfit(

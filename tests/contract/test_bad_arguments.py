@@ -133,3 +133,14 @@ def test_a_type_error_of_the_function_itself_stays_what_it_is() -> None:
         broken(1)
     assert inspect.signature(broken).parameters.keys() == {"value"}
     assert isinstance(fs.GradCAM()(network(), images(), target=torch.ones(5)), Result)
+
+
+def test_a_type_error_of_the_work_itself_stays_what_it_is() -> None:
+    def work(a: int) -> int:
+        return a + typing.cast(int, "b")
+
+    with pytest.raises(TypeError, match="unsupported operand") as caught:
+        checked(work)(1)
+    assert not isinstance(caught.value, FluoroscopeError)
+    with pytest.raises(OptionError, match="has no argument 'c'"):
+        typing.cast(Any, checked(work))(c=1)
