@@ -37,8 +37,8 @@ BEGUN: dict[str, tuple[dict[str, Any], str]] = {
     "ranks as a number": ({"ranks": 0}, "'ranks' has no such choice"),
     "a number as scaler": ({"scaler": 5}, "'scaler' is no gradient scaler"),
     "a number as loss": ({"curvature": 5}, "the curvature needs a function"),
-    "a first step before any": ({"first_step": -1}, "'first_step' is out of range"),
-    "half a first step": ({"first_step": 1.5}, "'first_step' is out of range"),
+    "a step before any": ({"after_step": -1}, "'after_step' is out of range"),
+    "half a step": ({"after_step": 1.5}, "'after_step' is out of range"),
     "no such activations": ({"activations": 2}, "'activations' has no such choice"),
 }
 

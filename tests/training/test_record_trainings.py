@@ -351,7 +351,7 @@ def test_a_run_goes_on_from_an_older_checkpoint(tmp_path: Path) -> None:
             run.log(loss=step(net, optimizer, i))
     with torch.no_grad():
         net.conv.weight.add_(1.0)
-    with fs.record(net, optimizer, "a", tmp_path, resume=True, first_step=3, **options) as run:
+    with fs.record(net, optimizer, "a", tmp_path, resume=True, after_step=3, **options) as run:
         assert run.step == 3
         for i in range(3):
             run.log(loss=step(net, optimizer, i))

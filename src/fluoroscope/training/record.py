@@ -40,7 +40,7 @@ def record(
     scaler: Any = None,
     ranks: Literal["zero", "all"] = "zero",
     resume: bool = False,
-    first_step: int | None = None,
+    after_step: int | None = None,
     samples_per_step: float | None = None,
     curvature: Callable[[], Any] | None = None,
     curvature_every: int = 100,
@@ -73,7 +73,7 @@ def record(
         scaler: the GradScaler of mixed precision, so that the steps it leaves out are recorded.
         ranks: which processes of a distributed training write.
         resume: go on with the run of that name, after its last step.
-        first_step: the step after which this training begins, such as that of the checkpoint it goes on from: what the
+        after_step: the step after which this training begins, such as that of the checkpoint it goes on from: what the
             run has written beyond it stays and is shown as left behind.
         samples_per_step: examples in a step of all processes, for the throughput and the noise scale.
         curvature: a function that returns the loss of one and the same batch, ``lambda: loss_of(model(x), y)``; its
@@ -110,11 +110,11 @@ def record(
         raise OptionError(
             "fs.record: option 'samples_per_step' is out of range", got=samples_per_step, expected="a number above 0"
         )
-    whole = isinstance(first_step, int) and not isinstance(first_step, bool)
-    if first_step is not None and not (whole and 0 <= first_step < 2**62):
+    whole = isinstance(after_step, int) and not isinstance(after_step, bool)
+    if after_step is not None and not (whole and 0 <= after_step < 2**62):
         raise OptionError(
-            "fs.record: option 'first_step' is out of range",
-            got=repr(first_step),
+            "fs.record: option 'after_step' is out of range",
+            got=repr(after_step),
             expected="a whole number, at least 0",
         )
     if scaler is not None and not all(hasattr(scaler, name) for name in ("step", "get_scale", "is_enabled")):
@@ -144,7 +144,7 @@ def record(
         part,
         begin,
         scaler,
-        first_step,
+        after_step,
         samples_per_step=samples_per_step,
         curvature=curvature,
     )

@@ -56,11 +56,11 @@ class Recording(OnRequest):
         ranks: Ranks,
         begin: Callable[..., RunWriter],
         scaler: Any = None,
-        first_step: int | None = None,
+        after_step: int | None = None,
         samples_per_step: float | None = None,
         curvature: Callable[[], Any] | None = None,
     ) -> None:
-        self.model, self.settings, self.step = model, settings, first_step or 0
+        self.model, self.settings, self.step = model, settings, after_step or 0
         self._optimizers, self._ranks, self._begin = tuple(optimizers), ranks, begin
         self._network = unwrapped(model)
         self._scaler = ScalerWatch(scaler, self._skipped) if scaler is not None else None
@@ -72,7 +72,7 @@ class Recording(OnRequest):
         self._watches: dict[int, OptimizerWatch] = {}
         self._writer: RunWriter | None = None
         self._facts: dict[str, Any] = {}
-        self._first, self._begun = self.step, first_step is not None
+        self._first, self._begun = self.step, after_step is not None
         self._before_any: Counter[str] = Counter()
         self._early = False
         self.should_stop = False
