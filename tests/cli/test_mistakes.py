@@ -369,7 +369,11 @@ def test_signals(folder, photos, tmp_path, number, code):
     environment = {**os.environ, "PYTHONPATH": SOURCE}
     given = ["explain", f"{folder}/slow.py:net", "--images", photos, "--out", str(tmp_path / "out")]
     child = subprocess.Popen(
-        [sys.executable, "-m", "fluoroscope.cli", *given], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "fluoroscope.cli", *given],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # tests may run where it is ignored
     )
     rescue = threading.Timer(100, child.kill)
     rescue.start()
