@@ -325,6 +325,13 @@ def test_keras_on_another_backend_is_refused(tmp_path: Path, monkeypatch: pytest
         load(f"keras:{tmp_path}/net.keras")
 
 
+class Transform(types.SimpleNamespace):
+    """What timm and torchvision make of a picture: something to be called, with settings."""
+
+    def __call__(self, image: Any) -> torch.Tensor:
+        raise AssertionError("no picture is prepared here")
+
+
 def fake_timm(calls: list[dict[str, Any]]) -> tuple[types.ModuleType, types.ModuleType]:
     timm, data = types.ModuleType("timm"), types.ModuleType("timm.data")
 
@@ -341,7 +348,7 @@ def fake_timm(calls: list[dict[str, Any]]) -> tuple[types.ModuleType, types.Modu
     timm.create_model = create_model  # type: ignore[attr-defined]
     config = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "input_size": (3, 64, 48)}
     data.resolve_model_data_config = lambda model: config  # type: ignore[attr-defined]
-    data.create_transform = lambda is_training, **config: "transform"  # type: ignore[attr-defined]
+    data.create_transform = lambda is_training, **config: Transform(**config)  # type: ignore[attr-defined]
     data.infer_imagenet_subset = lambda model: "tiny"  # type: ignore[attr-defined]
     names = types.SimpleNamespace(num_classes=lambda: 2, index_to_description=lambda i: ["hen", "owl"][i])
     data.ImageNetInfo = lambda subset: names  # type: ignore[attr-defined]
@@ -355,9 +362,8 @@ def test_timm_by_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm.data", data)
     subject = load("timm:net_a")
     assert calls == [{"name": "net_a", "pretrained": False}]
-    assert (
-        subject.classes == ("hen", "owl") and subject.input_shape == (3, 64, 48) and subject.preprocess == "transform"
-    )
+    assert subject.classes == ("hen", "owl") and subject.input_shape == (3, 64, 48)
+    assert subject.preprocess == Transform(mean=(0.5,) * 3, std=(0.25,) * 3, input_size=(3, 64, 48))
     assert "random weights" in subject.notes[0] and not subject.module.training
     assert subject.invert is not None and subject.invert(torch.zeros(1, 3, 1, 1))[0, 0, 0].tolist() == [128] * 3
     assert load("timm:net_a", pretrained=True).notes == ()
@@ -377,7 +383,7 @@ def test_torchvision_by_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
         DEFAULT = V2
 
         def transforms(self) -> Any:
-            return types.SimpleNamespace(mean=[0.5] * 3, std=[0.5] * 3, crop_size=[32])
+            return Transform(mean=[0.5] * 3, std=[0.5] * 3, crop_size=[32])
 
         @property
         def meta(self) -> dict[str, Any]:
