@@ -149,7 +149,10 @@ def _three(
     if size is not None:
         found = [(prefix, _grid(shape[1] - prefix, size)) for prefix in range(min(MAX_PREFIX, shape[1]))]
         fitting = [(grid, prefix) for prefix, grid in found if grid is not None]
-        return Layout((ax.N, ax.L, ax.D), *next((f for f in fitting if f[0] in grids), fitting[0] if fitting else ()))
+        if not fitting:
+            return Layout((ax.N, ax.L, ax.D))
+        grid, prefix = next((f for f in fitting if f[0] in grids), fitting[0])
+        return Layout((ax.N, ax.L, ax.D), grid, prefix)
     series, length = len(input_shape) == 3, input_shape[1] if len(input_shape) in (2, 3) else 0
     second = series and axes != (ax.N, ax.T, ax.C)
     nearer = bool(length) and _far(shape[2], length) < _far(shape[1], length)

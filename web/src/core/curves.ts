@@ -144,7 +144,10 @@ export function widened(low: number, high: number, log: boolean): Extent {
   return { low: low - margin, high: high + margin };
 }
 
-/** Whether all finite values are positive and reach over more than a factor of 200, as in figures. */
+/** Factor over which values are far apart, as in figures. */
+const FAR = 200;
+
+/** Whether all finite values are positive and far apart. */
 export function spansDecades(curves: { values: Line }[]): boolean {
   let low = Infinity;
   let high = 0;
@@ -156,7 +159,7 @@ export function spansDecades(curves: { values: Line }[]): boolean {
       if (v > high) high = v;
     }
   }
-  return low > 0 && high > 200 * low;
+  return low > 0 && high > FAR * low;
 }
 
 /** Whether a logarithmic axis is the readable one for all of them: their values are positive and far apart, or some are zero, none
@@ -178,7 +181,7 @@ function pressed(curves: { values: Line }[]): boolean {
   };
   positive((v) => { low = Math.min(low, v); high = Math.max(high, v); count++; });
   positive((v) => { if (v < high / 50) small++; });
-  return high > 200 * low && small >= count / 4;
+  return high > FAR * low && small >= count / 4;
 }
 
 /** Exponential moving average without the bias of its start; begins anew after every value that is not finite. */

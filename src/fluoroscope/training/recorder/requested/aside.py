@@ -26,14 +26,12 @@ def trained(model: nn.Module, optimizers: Sequence[Any]) -> list[nn.Parameter]:
 
 
 def called(what: str, function: Any, example: str) -> None:
-    """Raises InputError where ``function`` is none."""
+    """Raises InputError where ``function`` is none; ``example`` is one that would do."""
     if not callable(function):
         raise InputError(
             f"{what} needs a function that returns the loss",
             got=f"{type(function).__name__}, which can't be called",
-            expected="such as lambda: loss_of(model(x), y)"
-            if "curvature" in what
-            else "such as lambda part: loss_of(part)",
+            expected=f"such as {example}",
         )
 
 
